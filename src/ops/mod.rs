@@ -1,0 +1,51 @@
+//! Every operation on tensors, one folder each.
+//!
+//! A folder holds the same files everywhere: `mod.rs` (formula, shapes, the public function, argument checks), `grad.rs`
+//! (what backward computes, with which kernel), `spec.rs` (the maths as plain loops: the judge of all the others),
+//! `cpu.rs`, `wgpu.rs`, `cuda.rs` (one device each) and `tests.rs`. Small kin share a folder.
+//!
+//! To add an operation: write `mod.rs`, `spec.rs`, `cpu.rs` and `tests.rs`, and name it in [`table`]. To bring it to
+//! another device: add the kernel file and the launch file, and name the device in its [`arms!`](crate::arms).
+
+pub mod elementwise;
+pub mod reduce;
+pub mod table;
+pub mod unfold;
+
+pub mod view;
+
+pub use elementwise::{add, div, full_like, mul, sub};
+pub use reduce::{sum, sum_all};
+
+pub use unfold::{fold, unfold};
+pub use view::{expand, reshape, slice};
+
+use crate::{
+    device::Meta,
+    dtype::DType,
+    error::{Error, Result},
+};
+
+/// Checks the number of operands and that each has the dtype listed for it.
+pub(crate) fn check_dtypes(op: &'static str, ins: &[Meta], want: &[DType]) -> Result<()> {
+    if ins.len() != want.len() {
+        return Err(Error::argument(op, format!("{} operands, must be {}", ins.len(), want.len())));
+    }
+    for (at, (have, want)) in ins.iter().zip(want).enumerate() {
+        if have.dtype != *want {
+            return Err(Error::dtype(op, format!("operand {at} is {}, must be {want}", have.dtype)));
+        }
+    }
+    Ok(())
+}
+
+/// The sizes of a shape with exactly `N` axes, whose roles `axes` names, such as `"(B, C, H, W)"`.
+pub(crate) fn axes<const N: usize>(
+    op: &'static str,
+    what: &str,
+    meta: &Meta,
+    axes: &str,
+) -> Result<[usize; N]> {
+    <[usize; N]>::try_from(&*meta.dims)
+        .map_err(|_| Error::shape(op, format!("{what} has shape {}, must be {axes}", meta.dims)))
+}

@@ -1,0 +1,48 @@
+//! The one table of operations: name, folder, and the devices each has kernels for. Tests, the README's table and
+//! `cargo xtask tidy` are held against it.
+
+use crate::device::{Arms, Op};
+
+/// One operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The operation's name, as in errors and tapes.
+    pub name: &'static str,
+    /// Its folder below `src/ops` and `kernels`.
+    pub folder: &'static str,
+    /// The devices it has kernels for, beside the CPU.
+    pub arms: Arms,
+}
+
+const fn entry<O: Op>(folder: &'static str) -> Entry {
+    Entry { name: O::NAME, folder, arms: O::ARMS }
+}
+
+macro_rules! table {
+    ($($folder:ident: $($op:ty),+;)*) => {
+        /// Every operation of the crate.
+        pub const OPS: &[Entry] = &[$($({
+            use super::$folder::*;
+            entry::<$op>(stringify!($folder))
+        }),+),*];
+    };
+}
+
+table! {
+    elementwise: Binary<Add>, Binary<Sub>, Binary<Mul>, Binary<Div>;
+    reduce: Sum;
+    unfold: Unfold, Fold;
+    view: Expand, PadRows;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique() {
+        let names: BTreeSet<_> = OPS.iter().map(|e| e.name).collect();
+        assert_eq!(names.len(), OPS.len());
+    }
+}

@@ -1,0 +1,213 @@
+//! The test harness: one body for every device.
+//!
+//! [`judge`] runs an operation on each device it has a kernel for and holds the result against its specification in
+//! `f64`; [`judge_function`] does the same for a differentiable function, its gradients included, after central
+//! differences have confirmed the specification's gradients. Devices that are absent are reported as skipped.
+
+use crate::{
+    Device, DeviceKind, Dims, Result, Rng, Tape, Tensor, check,
+    device::{Arms, Metas, Numbers, Op, run, spec_on},
+};
+use std::{io::Write, sync::LazyLock};
+
+/// A device of the test run, or why it is not there.
+pub(crate) struct Candidate {
+    pub(crate) kind: DeviceKind,
+    pub(crate) device: std::result::Result<Device, String>,
+}
+
+/// The devices of this test run. `FOVEATE_DEVICES` (`cpu,wgpu,cuda`) restricts them.
+static CANDIDATES: LazyLock<Vec<Candidate>> = LazyLock::new(|| {
+    let only = std::env::var("FOVEATE_DEVICES").ok();
+    let asked =
+        |kind: DeviceKind| only.as_ref().is_none_or(|list| list.split(',').any(|d| d == kind.to_string()));
+    [DeviceKind::Cpu, DeviceKind::Wgpu, DeviceKind::Cuda]
+        .into_iter()
+        .map(|kind| {
+            let device = if asked(kind) { open(kind) } else { Err("not among FOVEATE_DEVICES".into()) };
+            Candidate { kind, device }
+        })
+        .collect()
+});
+
+fn open(kind: DeviceKind) -> std::result::Result<Device, String> {
+    match kind {
+        DeviceKind::Cpu => Ok(Device::Cpu),
+        _ => Err(format!("built without the feature {kind}")),
+    }
+}
+
+/// Calls `body` with every device present that `arms` claims; records what ran and what was skipped.
+pub(crate) fn on_each_device(arms: Arms, mut body: impl FnMut(&Device)) {
+    for candidate in CANDIDATES.iter() {
+        let claimed = match candidate.kind {
+            DeviceKind::Cpu => true,
+            DeviceKind::Wgpu => arms.wgpu,
+            DeviceKind::Cuda => arms.cuda,
+        };
+        if !claimed {
+            continue;
+        }
+        match &candidate.device {
+            Ok(device) => {
+                body(device);
+                report(candidate.kind, "ran", "");
+            }
+            Err(why) => report(candidate.kind, "skipped", why),
+        }
+    }
+}
+
+/// Appends a line to the file that `FOVEATE_TEST_REPORT` names: device, test, what happened, why.
+fn report(kind: DeviceKind, what: &str, why: &str) {
+    let Ok(path) = std::env::var("FOVEATE_TEST_REPORT") else { return };
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    let line = format!("{kind}\t{test}\t{what}\t{why}\n");
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|mut f| f.write_all(line.as_bytes())).expect("the test report can be written");
+}
+
+/// Standard normal values, rounded to `f32`, on the CPU.
+pub(crate) fn random(dims: impl Into<Dims>, seed: u64) -> Tensor {
+    let dims = dims.into();
+    let mut rng = Rng::new(seed);
+    let data: Vec<f32> = (0..dims.elements()).map(|_| rng.normal()).collect();
+    Tensor::from_slice(&data, dims, &Device::Cpu).unwrap()
+}
+
+/// Values of magnitude between 0.5 and 1.5, either sign.
+pub(crate) fn away_from_zero(dims: impl Into<Dims>, seed: u64) -> Tensor {
+    let dims = dims.into();
+    let mut rng = Rng::new(seed);
+    let data: Vec<f32> = (0..dims.elements())
+        .map(|_| (0.5 + rng.uniform()) * if rng.below(2) == 0 { 1.0 } else { -1.0 })
+        .collect();
+    Tensor::from_slice(&data, dims, &Device::Cpu).unwrap()
+}
+
+/// Uniform integers in `0..below`.
+#[allow(dead_code)]
+pub(crate) fn random_i32(dims: impl Into<Dims>, below: u32, seed: u64) -> Tensor {
+    let dims = dims.into();
+    let mut rng = Rng::new(seed);
+    let data: Vec<i32> = (0..dims.elements()).map(|_| rng.below(below) as i32).collect();
+    Tensor::from_slice(&data, dims, &Device::Cpu).unwrap()
+}
+
+/// Root mean square.
+pub(crate) fn rms(x: impl IntoIterator<Item = f64>) -> f64 {
+    let (mut n, mut sum) = (0.0, 0.0);
+    for v in x {
+        n += 1.0;
+        sum += v * v;
+    }
+    if n == 0.0 { 0.0 } else { f64::sqrt(sum / n) }
+}
+
+/// Holds `op` to its specification on every device: integers equal, floats with at most [`Op::TOLERANCE`] times the
+/// error of the specification computed in `f32` (plus two units in the last place); three runs give the same bits.
+pub(crate) fn judge<O: Op>(op: &O, ins: &[&Tensor]) {
+    let metas = op
+        .infer(&ins.iter().map(|t| crate::device::Meta::new(t.dims(), t.dtype())).collect::<Metas>())
+        .unwrap_or_else(|e| panic!("{op:?} refuses {ins:?}: {e}"));
+    let truth = specification::<O, f64>(op, ins, &metas);
+    let plain = specification::<O, f32>(op, ins, &metas);
+    on_each_device(O::ARMS, |device| {
+        let moved: Vec<Tensor> = ins.iter().map(|t| t.to_device(device).unwrap()).collect();
+        let moved: Vec<&Tensor> = moved.iter().collect();
+        let outs = run(op, &moved).unwrap_or_else(|e| panic!("{op:?} on {device}: {e}"));
+        for (at, out) in outs.iter().enumerate() {
+            let got = Numbers::<f64>::of(out).unwrap();
+            let place = format!("{op:?} on {device}, result {at} of {ins:?}");
+            assert_eq!(got.int, truth[at].int, "{place}");
+            let error = rms(got.x.iter().zip(&truth[at].x).map(|(a, b)| difference(*a, *b)));
+            let allowed =
+                rms(plain[at].x.iter().zip(&truth[at].x).map(|(a, b)| difference(f64::from(*a), *b)));
+            let size = rms(truth[at].x.iter().copied().filter(|v| v.is_finite()));
+            let bound = O::TOLERANCE * allowed + 2.4e-7 * size;
+            assert!(
+                error <= bound,
+                "{place}: error {error:e}, allowed {bound:e} (plain f32 makes {allowed:e})"
+            );
+        }
+        for _ in 0..2 {
+            let again = run(op, &moved).unwrap();
+            for (a, b) in outs.iter().zip(&again) {
+                assert_eq!(bits(a), bits(b), "{op:?} on {device} gives other bits when run again");
+            }
+        }
+    });
+}
+
+/// Difference of two values; equal infinities and two NaNs differ by nothing.
+fn difference(a: f64, b: f64) -> f64 {
+    if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { a - b }
+}
+
+/// The bytes of a tensor's elements.
+pub(crate) fn bits(t: &Tensor) -> Vec<u8> {
+    let mut bytes = vec![0; t.elements() * t.dtype().size()];
+    t.device().download(&t.buffer, t.offset * t.dtype().size(), &mut bytes).unwrap();
+    bytes
+}
+
+fn specification<O: Op, T: crate::spec::Real>(op: &O, ins: &[&Tensor], metas: &Metas) -> Vec<Numbers<T>> {
+    let ins: Vec<Numbers<T>> = ins.iter().map(|t| Numbers::of(t).unwrap()).collect();
+    let mut outs: Vec<Numbers<T>> = metas.iter().map(Numbers::zeros).collect();
+    spec_on(op, &ins, &mut outs);
+    outs
+}
+
+/// Checks a function's gradients by central differences in `f64`, then its `f32` values and gradients against the
+/// `f64` ones (to 1e-5 and 1e-4 of their size), on the CPU. `inputs` should be small.
+pub(crate) fn judge_function(f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>, inputs: &[Tensor]) {
+    judge_function_on(Arms::default(), f, inputs);
+}
+
+/// As [`judge_function`], on every device that `arms` names as well.
+pub(crate) fn judge_function_on(arms: Arms, f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>, inputs: &[Tensor]) {
+    check::gradients(&f, inputs, 1e-5, 1e-6).unwrap();
+    let wide: Vec<Tensor> = inputs.iter().map(|t| check::to_f64(t).unwrap()).collect();
+    let (truth, true_grads) = values_and_gradients(&f, &wide);
+    on_each_device(arms, |device| {
+        let moved: Vec<Tensor> = inputs.iter().map(|t| t.to_device(device).unwrap()).collect();
+        let (values, grads) = values_and_gradients(&f, &moved);
+        close(&values, &truth, 1e-5, &format!("value on {device}"));
+        close(&grads, &true_grads, 1e-4, &format!("gradient on {device}"));
+    });
+}
+
+fn close(got: &[Numbers<f64>], want: &[Numbers<f64>], tolerance: f64, what: &str) {
+    for (at, (got, want)) in got.iter().zip(want).enumerate() {
+        assert_eq!(got.int, want.int, "{what} {at}");
+        let error = rms(got.x.iter().zip(&want.x).map(|(a, b)| difference(*a, *b)));
+        let bound = (tolerance * rms(want.x.iter().copied().filter(|v| v.is_finite()))).max(1e-7);
+        assert!(error <= bound, "{what} {at}: error {error:e}, allowed {bound:e}");
+    }
+}
+
+/// Values of `f`, and gradients of its outputs projected on fixed directions.
+fn values_and_gradients(
+    f: &impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
+    inputs: &[Tensor],
+) -> (Vec<Numbers<f64>>, Vec<Numbers<f64>>) {
+    let tape = Tape::new();
+    let watch = |t: &Tensor| if t.dtype().is_float() { tape.watch(t).unwrap() } else { t.clone() };
+    let watched: Vec<Tensor> = inputs.iter().map(watch).collect();
+    let outs = f(&watched).unwrap();
+    let mut directions = Vec::new();
+    for (at, y) in outs.iter().enumerate().filter(|(_, y)| y.is_watched()) {
+        let direction = random(y.dims(), 77 + at as u64);
+        let reference = y.dtype() == crate::DType::F64;
+        let direction = if reference { check::to_f64(&direction) } else { direction.to_device(&y.device()) };
+        directions.push((y, direction.unwrap()));
+    }
+    let roots: Vec<(&Tensor, &Tensor)> = directions.iter().map(|(y, d)| (*y, d)).collect();
+    let grads = tape.backward_from(&roots).unwrap();
+    let values = outs.iter().map(|t| Numbers::of(t).unwrap()).collect();
+    let gradients = watched.iter().filter(|t| t.is_watched()).map(|t| match grads.of(t) {
+        Some(gradient) => Numbers::of(gradient).unwrap(),
+        None => Numbers::zeros(&crate::device::Meta::f32(t.dims())),
+    });
+    (values, gradients.collect())
+}
