@@ -199,7 +199,7 @@ mod tests {
     fn classes_waste_at_most_a_quarter() {
         for bytes in [1, 64, 4095, 4096, 5000, 70_000, 1 << 20, (1 << 20) + 1, 99_999_999] {
             let class = class(bytes);
-            assert!(class >= bytes && class % ALIGN == 0, "{bytes} -> {class}");
+            assert!(class >= bytes && class.is_multiple_of(ALIGN), "{bytes} -> {class}");
             assert!(class <= (bytes + bytes / 4).max(bytes + ALIGN), "{bytes} -> {class}");
         }
     }

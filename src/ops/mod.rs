@@ -7,6 +7,7 @@
 //! To add an operation: write `mod.rs`, `spec.rs`, `cpu.rs` and `tests.rs`, and name it in [`table`]. To bring it to
 //! another device: add the kernel file and the launch file, and name the device in its [`arms!`](crate::arms).
 
+pub mod conv2d;
 pub mod elementwise;
 pub mod reduce;
 pub mod table;
@@ -14,6 +15,7 @@ pub mod unfold;
 
 pub mod view;
 
+pub use conv2d::{Conv2d, conv2d};
 pub use elementwise::{add, div, full_like, mul, sub};
 pub use reduce::{sum, sum_all};
 

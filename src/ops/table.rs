@@ -29,6 +29,7 @@ macro_rules! table {
 }
 
 table! {
+    conv2d: Conv2d, Conv2dGradInput, Conv2dGradWeight;
     elementwise: Binary<Add>, Binary<Sub>, Binary<Mul>, Binary<Div>;
     reduce: Sum;
     unfold: Unfold, Fold;

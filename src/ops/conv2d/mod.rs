@@ -1,0 +1,202 @@
+//! Two-dimensional convolution (cross-correlation) and its two gradients.
+//!
+//! `y[b, o, r, q] = bias[o] + Σ over c, i, j of x[b, c, r·sh + i − top, q·sw + j − left] · weight[o, c, i, j]`; pixels
+//! outside `x` are zero. With groups, output channel `o` sees only the input channels of its group. The output has
+//! `(H + top + bottom − kh) / sh + 1` rows and `(W + left + right − kw) / sw + 1` columns.
+
+mod cpu;
+mod grad;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    DType,
+    device::{Meta, Metas, Op},
+    error::{Error, Result},
+    ops::{axes, check_dtypes},
+    spec::{In, Out, Real},
+    tape::{Save, apply1},
+    tensor::Tensor,
+};
+use smallvec::smallvec;
+
+/// The geometry of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2d {
+    /// Vertical and horizontal stride.
+    pub stride: [usize; 2],
+    /// Rows of zeros above and below, columns of zeros left and right: `[top, bottom, left, right]`.
+    pub padding: [usize; 4],
+    /// Groups of channels that do not mix; 1 for an ordinary convolution, the number of channels for a depthwise one.
+    pub groups: usize,
+}
+
+impl Conv2d {
+    /// Equal strides and symmetric padding, one group.
+    pub fn new(stride: usize, padding: usize) -> Self {
+        Conv2d { stride: [stride; 2], padding: [padding; 4], groups: 1 }
+    }
+
+    /// The sizes of one run, for images of `(B, C, H, W)` and weights of `(O, C / groups, kh, kw)`.
+    pub(crate) fn shape(&self, op: &'static str, x: [usize; 4], weight: [usize; 4]) -> Result<Shape> {
+        let ([batch, channels, height, width], [out, per_group, kh, kw]) = (x, weight);
+        if self.stride.contains(&0) || self.groups == 0 {
+            let what = format!("stride {:?} and groups {} must be at least 1", self.stride, self.groups);
+            return Err(Error::argument(op, what));
+        }
+        if channels % self.groups != 0 || out % self.groups != 0 || per_group != channels / self.groups {
+            let what = format!(
+                "weight {weight:?} does not fit {channels} input channels in {} groups: \
+                 it must be (O, C / groups, kh, kw) with O and C multiples of groups",
+                self.groups
+            );
+            return Err(Error::shape(op, what));
+        }
+        let [top, bottom, left, right] = self.padding;
+        let (padded_h, padded_w) = (height + top + bottom, width + left + right);
+        if kh == 0 || kw == 0 || kh > padded_h || kw > padded_w {
+            let what =
+                format!("a kernel of {kh} by {kw} does not fit the padded image of {padded_h} by {padded_w}");
+            return Err(Error::shape(op, what));
+        }
+        Ok(Shape {
+            batch,
+            groups: self.groups,
+            channels,
+            image: [height, width],
+            out,
+            kernel: [kh, kw],
+            output: [(padded_h - kh) / self.stride[0] + 1, (padded_w - kw) / self.stride[1] + 1],
+            stride: self.stride,
+            padding: self.padding,
+        })
+    }
+}
+
+/// All sizes of one convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) batch: usize,
+    pub(crate) groups: usize,
+    /// Input channels, over all groups.
+    pub(crate) channels: usize,
+    /// Height and width of the input.
+    pub(crate) image: [usize; 2],
+    /// Output channels, over all groups.
+    pub(crate) out: usize,
+    /// Height and width of the kernel.
+    pub(crate) kernel: [usize; 2],
+    /// Height and width of the output.
+    pub(crate) output: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// Top, bottom, left, right.
+    pub(crate) padding: [usize; 4],
+}
+
+impl Op for Conv2d {
+    const NAME: &'static str = "conv2d";
+    crate::arms!(cpu);
+
+    /// Operands: x (B, C, H, W), weight (O, C / groups, kh, kw) and, if there is one, bias (O).
+    fn infer(&self, ins: &[Meta]) -> Result<Metas> {
+        check_dtypes(Self::NAME, ins, &[DType::F32; 3][..ins.len().clamp(2, 3)])?;
+        let x = axes(Self::NAME, "the image", &ins[0], "(B, C, H, W)")?;
+        let shape =
+            self.shape(Self::NAME, x, axes(Self::NAME, "the weight", &ins[1], "(O, C / groups, kh, kw)")?)?;
+        if let Some(bias) = ins.get(2) {
+            let [size] = axes(Self::NAME, "the bias", bias, "(O)")?;
+            if size != shape.out {
+                let what = format!("a bias of {size} for {} output channels", shape.out);
+                return Err(Error::shape(Self::NAME, what));
+            }
+        }
+        Ok(smallvec![Meta::f32([shape.batch, shape.out, shape.output[0], shape.output[1]])])
+    }
+
+    fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
+        spec::forward(self, ins, &mut outs[0]);
+    }
+}
+
+/// Gradient of a convolution with respect to its image: operands dy (B, O, h, w) and weight, result (B, C, H, W).
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dGradInput {
+    /// The convolution.
+    pub conv: Conv2d,
+    /// Height and width of the image.
+    pub image: [usize; 2],
+}
+
+impl Op for Conv2dGradInput {
+    const NAME: &'static str = "conv2d_grad_input";
+    crate::arms!(cpu);
+
+    fn infer(&self, ins: &[Meta]) -> Result<Metas> {
+        check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
+        let dy: [usize; 4] = axes(Self::NAME, "dy", &ins[0], "(B, O, h, w)")?;
+        let weight: [usize; 4] = axes(Self::NAME, "the weight", &ins[1], "(O, C / groups, kh, kw)")?;
+        let x = [dy[0], weight[1] * self.conv.groups, self.image[0], self.image[1]];
+        let shape = self.conv.shape(Self::NAME, x, weight)?;
+        check_dy(Self::NAME, dy, &shape)?;
+        Ok(smallvec![Meta::f32(x)])
+    }
+
+    fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
+        spec::grad_input(&self.conv, &ins[0], &ins[1], &mut outs[0]);
+    }
+}
+
+/// Gradient of a convolution with respect to its weight: operands x (B, C, H, W) and dy (B, O, h, w), result
+/// (O, C / groups, kh, kw).
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dGradWeight {
+    /// The convolution.
+    pub conv: Conv2d,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+}
+
+impl Op for Conv2dGradWeight {
+    const NAME: &'static str = "conv2d_grad_weight";
+    crate::arms!(cpu);
+
+    fn infer(&self, ins: &[Meta]) -> Result<Metas> {
+        check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
+        let x: [usize; 4] = axes(Self::NAME, "the image", &ins[0], "(B, C, H, W)")?;
+        let dy: [usize; 4] = axes(Self::NAME, "dy", &ins[1], "(B, O, h, w)")?;
+        let weight = [dy[1], x[1] / self.conv.groups.max(1), self.kernel[0], self.kernel[1]];
+        let shape = self.conv.shape(Self::NAME, x, weight)?;
+        check_dy(Self::NAME, dy, &shape)?;
+        Ok(smallvec![Meta::f32(weight)])
+    }
+
+    fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
+        spec::grad_weight(&self.conv, &ins[0], &ins[1], &mut outs[0]);
+    }
+}
+
+fn check_dy(op: &'static str, dy: [usize; 4], shape: &Shape) -> Result<()> {
+    let want = [shape.batch, shape.out, shape.output[0], shape.output[1]];
+    if dy == want {
+        return Ok(());
+    }
+    Err(Error::shape(op, format!("dy has shape {dy:?}, the convolution's output has {want:?}")))
+}
+
+/// Convolution of `x (B, C, H, W)` with `weight (O, C / groups, kh, kw)`, plus `bias (O)` if given, to `(B, O, h, w)`.
+///
+/// ```
+/// use foveate::{Device, Tensor, ops, ops::Conv2d};
+/// # fn main() -> foveate::Result<()> {
+/// let x = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0], [1, 1, 2, 2], &Device::Cpu)?;
+/// let weight = Tensor::full(1.0_f32, [1, 1, 3, 3], &Device::Cpu)?;
+/// let y = ops::conv2d(&x, &weight, None, Conv2d::new(1, 1))?;
+/// assert_eq!(y.to_vec::<f32>()?, [10.0; 4]);
+/// # Ok(()) }
+/// ```
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: Conv2d) -> Result<Tensor> {
+    let ins = [Some(x), Some(weight), bias];
+    let ins: Vec<&Tensor> = ins.into_iter().flatten().collect();
+    apply1(&conv, &ins, |save: &Save| grad::Conv2dGrad::new(conv, save))
+}

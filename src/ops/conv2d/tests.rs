@@ -1,0 +1,125 @@
+use super::*;
+use crate::{device::run1, testing::*};
+use proptest::prelude::*;
+
+/// Image (B, C, H, W), output channels, kernel, geometry.
+type Case = ([usize; 4], usize, [usize; 2], Conv2d);
+
+fn cases() -> Vec<Case> {
+    let plain = |stride, padding| Conv2d::new(stride, padding);
+    vec![
+        ([2, 1, 25, 25], 16, [7, 7], plain(2, 3)),
+        ([3, 16, 13, 13], 16, [3, 3], plain(1, 1)),
+        ([2, 64, 13, 13], 64, [3, 3], plain(1, 1)),
+        ([3, 17, 7, 7], 33, [3, 3], plain(1, 1)),
+        ([2, 8, 13, 13], 16, [3, 3], plain(2, 1)),
+        ([2, 8, 13, 13], 16, [1, 1], plain(2, 0)),
+        ([3, 5, 17, 23], 7, [5, 5], plain(3, 2)),
+        ([2, 9, 1, 1], 3, [1, 1], plain(1, 0)),
+        ([2, 3, 9, 40], 33, [3, 3], plain(1, 1)),
+        ([5, 17, 4, 4], 20, [4, 4], plain(1, 0)),
+        ([2, 2, 3, 3], 3, [5, 5], plain(1, 4)),
+        ([3, 6, 14, 11], 10, [3, 5], Conv2d { stride: [2, 1], padding: [0, 1, 3, 0], groups: 1 }),
+        ([2, 6, 9, 8], 4, [3, 3], Conv2d { stride: [1, 2], padding: [1, 0, 0, 2], groups: 2 }),
+        ([2, 5, 8, 8], 5, [3, 3], Conv2d { stride: [1, 1], padding: [1; 4], groups: 5 }),
+        ([2, 3, 1, 33], 2, [1, 9], Conv2d { stride: [1, 1], padding: [0, 0, 4, 4], groups: 1 }),
+        ([0, 3, 4, 4], 2, [3, 3], plain(1, 1)),
+    ]
+}
+
+fn operands(&(x, out, kernel, conv): &Case) -> (Tensor, Tensor, Tensor) {
+    let x = random(x, 1);
+    let weight = random([out, x.dims()[1] / conv.groups, kernel[0], kernel[1]], 2);
+    (x, weight, random([out], 3))
+}
+
+#[test]
+fn forward_matches_its_specification() {
+    for case in cases() {
+        let (x, weight, bias) = operands(&case);
+        judge(&case.3, &[&x, &weight]);
+        judge(&case.3, &[&x, &weight, &bias]);
+    }
+}
+
+#[test]
+fn gradients_match_their_specifications() {
+    for case in cases() {
+        let (x, weight, _) = operands(&case);
+        let conv = case.3;
+        let dy = random(run1(&conv, &[&x, &weight]).unwrap().dims(), 4);
+        judge(&Conv2dGradInput { conv, image: [case.0[2], case.0[3]] }, &[&dy, &weight]);
+        judge(&Conv2dGradWeight { conv, kernel: case.2 }, &[&x, &dy]);
+    }
+}
+
+#[test]
+fn gradients_agree_with_differences() {
+    for (x, out, kernel, conv) in [
+        ([2, 2, 5, 4], 3, [3, 3], Conv2d::new(1, 1)),
+        ([2, 4, 5, 6], 4, [3, 2], Conv2d { stride: [2, 1], padding: [1, 0, 2, 1], groups: 2 }),
+    ] {
+        let (x, weight, bias) = operands(&(x, out, kernel, conv));
+        judge_function_on(
+            Conv2d::ARMS,
+            |x| Ok(vec![conv2d(&x[0], &x[1], Some(&x[2]), conv)?]),
+            &[x, weight, bias],
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn any_geometry_matches(
+        batch in 1usize..4, c in 1usize..20, out in 1usize..35, h in 1usize..18, w in 1usize..18, kh in 1usize..6,
+        kw in 1usize..6, sh in 1usize..4, sw in 1usize..4, padding in prop::array::uniform4(0usize..4), seed in 0u64..99,
+    ) {
+        let conv = Conv2d { stride: [sh, sw], padding, groups: 1 };
+        let fits = kh <= h + padding[0] + padding[1] && kw <= w + padding[2] + padding[3];
+        let (x, weight) = (random([batch, c, h, w], seed), random([out, c, kh, kw], seed + 1));
+        if fits {
+            judge(&conv, &[&x, &weight]);
+            let dy = random(run1(&conv, &[&x, &weight]).unwrap().dims(), seed + 2);
+            judge(&Conv2dGradInput { conv, image: [h, w] }, &[&dy, &weight]);
+            judge(&Conv2dGradWeight { conv, kernel: [kh, kw] }, &[&x, &dy]);
+        } else {
+            let refused = matches!(conv2d(&x, &weight, None, conv), Err(Error::Shape { op: "conv2d", .. }));
+            prop_assert!(refused);
+        }
+    }
+}
+
+#[test]
+fn an_image_has_the_same_bits_in_any_batch() {
+    on_each_device(Conv2d::ARMS, |device| {
+        let x = random([5, 16, 13, 13], 1);
+        let weight = random([32, 16, 3, 3], 2).to_device(device).unwrap();
+        let all = conv2d(&x.to_device(device).unwrap(), &weight, None, Conv2d::new(1, 1)).unwrap();
+        for b in 0..5 {
+            let one = crate::ops::slice(&x, b..b + 1).unwrap().to_device(device).unwrap();
+            let alone = conv2d(&one, &weight, None, Conv2d::new(1, 1)).unwrap();
+            assert_eq!(
+                bits(&alone),
+                bits(&crate::ops::slice(&all, b..b + 1).unwrap()),
+                "image {b} on {device}"
+            );
+        }
+    });
+}
+
+#[test]
+fn misuse_is_a_typed_error() {
+    let (x, weight) = (random([2, 4, 5, 5], 1), random([6, 4, 3, 3], 2));
+    let error = |conv| conv2d(&x, &weight, None, conv).unwrap_err();
+    assert!(matches!(
+        error(Conv2d { stride: [0, 1], ..Conv2d::new(1, 1) }),
+        Error::Argument { op: "conv2d", .. }
+    ));
+    assert!(matches!(error(Conv2d { groups: 3, ..Conv2d::new(1, 1) }), Error::Shape { op: "conv2d", .. }));
+    assert!(conv2d(&x, &random([6, 3, 3, 3], 2), None, Conv2d::new(1, 1)).is_err());
+    assert!(conv2d(&x, &random([6, 4, 7, 7], 2), None, Conv2d::new(1, 0)).is_err());
+    assert!(conv2d(&x, &weight, Some(&random([5], 1)), Conv2d::new(1, 1)).is_err());
+    assert!(conv2d(&random([4, 5, 5], 1), &weight, None, Conv2d::new(1, 1)).is_err());
+}
