@@ -139,6 +139,68 @@ pub(crate) fn judge<O: Op>(op: &O, ins: &[&Tensor]) {
     });
 }
 
+/// Relative difference up to which two scores count as nearly equal, and a score below which every one does: what `f32`
+/// loses of sums of exponentials.
+const NEARLY: (f64, f64) = (1e-5, 1e-30);
+
+/// Holds an operation whose only result is an order, indices (B, K), to its specification on every device. `scores` has
+/// for each row of the batch the exact scores of all candidates. Candidates of nearly equal scores may change places,
+/// also across the cut; candidates of equal scores may not. Three runs give the same bits.
+pub(crate) fn judge_order<O: Op>(op: &O, ins: &[&Tensor], scores: &[Vec<f64>]) {
+    let metas = op
+        .infer(&ins.iter().map(|t| crate::device::Meta::new(t.dims(), t.dtype())).collect::<Metas>())
+        .unwrap_or_else(|e| panic!("{op:?} refuses {ins:?}: {e}"));
+    let truth = &specification::<O, f64>(op, ins, &metas)[0].int;
+    on_each_device(O::ARMS, |device| {
+        let moved: Vec<Tensor> = ins.iter().map(|t| t.to_device(device).unwrap()).collect();
+        let moved: Vec<&Tensor> = moved.iter().collect();
+        let runs: Vec<Tensor> = (0..3).map(|_| run(op, &moved).unwrap().remove(0)).collect();
+        assert!(
+            bits(&runs[0]) == bits(&runs[1]) && bits(&runs[0]) == bits(&runs[2]),
+            "{op:?} on {device}: other bits"
+        );
+        let got = Numbers::<f64>::of(&runs[0]).unwrap().int;
+        assert_eq!(got.len(), truth.len(), "{op:?} on {device}");
+        let row = truth.len().checked_div(scores.len()).unwrap_or(0).max(1);
+        for ((got, want), scores) in got.chunks(row).zip(truth.chunks(row)).zip(scores) {
+            if let Err(why) = same_order(got, want, scores) {
+                panic!("{op:?} on {device} of {ins:?}: {why}\n got {got:?}\nwant {want:?}");
+            }
+        }
+    });
+}
+
+/// Whether `got` is `want` but for candidates whose scores are nearly equal.
+fn same_order(got: &[i64], want: &[i64], scores: &[f64]) -> std::result::Result<(), String> {
+    if got == want {
+        return Ok(());
+    }
+    let valid = got.iter().all(|&c| usize::try_from(c).is_ok_and(|c| c < scores.len()));
+    let distinct: std::collections::BTreeSet<_> = got.iter().collect();
+    if !valid || distinct.len() != got.len() {
+        return Err("an index out of range or twice".into());
+    }
+    let score = |c: i64| scores[c as usize];
+    for (at, (&g, &w)) in got.iter().zip(want).enumerate() {
+        let (a, b) = (score(g), score(w));
+        let near = a == b || (a - b).abs() <= NEARLY.0 * a.abs().min(b.abs()) + NEARLY.1;
+        if !near {
+            return Err(format!("place {at}: {g} of score {a:e} instead of {w} of {b:e}"));
+        }
+    }
+    // Of candidates with exactly the same score, both lists hold the same first ones, in the same order.
+    let tied = |list: &[i64], with: f64| -> Vec<i64> {
+        list.iter().copied().filter(|&c| score(c) == with).collect()
+    };
+    for &c in got.iter().chain(want) {
+        let (a, b) = (tied(got, score(c)), tied(want, score(c)));
+        if a.iter().zip(&b).any(|(a, b)| a != b) {
+            return Err(format!("equal scores in another order: {a:?}, not {b:?}"));
+        }
+    }
+    Ok(())
+}
+
 /// Difference of two values; equal infinities and two NaNs differ by nothing.
 fn difference(a: f64, b: f64) -> f64 {
     if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { a - b }
@@ -210,4 +272,15 @@ fn values_and_gradients(
         None => Numbers::zeros(&crate::device::Meta::f32(t.dims())),
     });
     (values, gradients.collect())
+}
+
+#[test]
+fn orders_differ_by_nearly_equal_scores_alone() {
+    let scores = [5.0, 4.0, 3.0 + 1e-6, 3.0, 3.0, 1e-40, f64::NEG_INFINITY];
+    let same = |got: &[i64], want: &[i64]| same_order(got, want, &scores).is_ok();
+    assert!(same(&[0, 1, 2], &[0, 1, 2]) && same(&[0, 1, 3], &[0, 1, 2]));
+    assert!(!same(&[1, 0, 2], &[0, 1, 2]) && !same(&[0, 2], &[0, 1]));
+    assert!(!same(&[2, 4, 3], &[2, 3, 4]) && !same(&[4], &[3]), "a tie goes to the one that stands earlier");
+    assert!(!same(&[2, 2], &[2, 3]) && !same(&[7], &[0]) && !same(&[-1], &[0]));
+    assert!(!same(&[6, 5], &[5, 6]), "one that takes no part comes last, however small the other's score");
 }

@@ -11,6 +11,7 @@ pub mod conv2d;
 pub mod elementwise;
 pub mod reduce;
 pub mod table;
+pub mod top_m_merge;
 pub mod unfold;
 
 pub mod view;
@@ -19,6 +20,7 @@ pub use conv2d::{Conv2d, conv2d};
 pub use elementwise::{add, div, full_like, mul, sub};
 pub use reduce::{sum, sum_all};
 
+pub use top_m_merge::top_m_merge;
 pub use unfold::{fold, unfold};
 pub use view::{expand, reshape, slice};
 

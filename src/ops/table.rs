@@ -32,6 +32,7 @@ table! {
     conv2d: Conv2d, Conv2dGradInput, Conv2dGradWeight;
     elementwise: Binary<Add>, Binary<Sub>, Binary<Mul>, Binary<Div>;
     reduce: Sum;
+    top_m_merge: TopMMerge;
     unfold: Unfold, Fold;
     view: Expand, PadRows;
 }
