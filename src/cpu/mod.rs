@@ -1,6 +1,8 @@
-//! What the CPU needs to hold tensors and hand them to kernels: pooled memory and typed views.
+//! What the CPU needs to hold tensors and hand them to kernels: pooled memory, typed views, and vectorised arithmetic.
 
+pub(crate) mod math;
 mod memory;
+pub(crate) mod simd;
 mod view;
 
 pub(crate) use memory::reset_peak;

@@ -17,7 +17,9 @@ pub mod unfold;
 pub mod view;
 
 pub use conv2d::{Conv2d, conv2d};
-pub use elementwise::{add, div, full_like, mul, sub};
+pub use elementwise::{
+    add, add_relu, div, exp, full_like, log, mul, neg, relu, scale, sigmoid, sqrt, square, sub, swish, tanh,
+};
 pub use reduce::{sum, sum_all};
 
 pub use top_m_merge::top_m_merge;

@@ -30,7 +30,9 @@ macro_rules! table {
 
 table! {
     conv2d: Conv2d, Conv2dGradInput, Conv2dGradWeight;
-    elementwise: Binary<Add>, Binary<Sub>, Binary<Mul>, Binary<Div>;
+    elementwise: Binary<Add>, Binary<AddRelu>, Binary<Div>, Binary<Mul>, Binary<Sub>, Scale, Unary<Exp>, UnaryGrad<Exp>,
+        Unary<Log>, UnaryGrad<Log>, Unary<Relu>, UnaryGrad<Relu>, Unary<Sigmoid>, UnaryGrad<Sigmoid>, Unary<Sqrt>,
+        UnaryGrad<Sqrt>, Unary<Square>, UnaryGrad<Square>, Unary<Swish>, UnaryGrad<Swish>, Unary<Tanh>, UnaryGrad<Tanh>;
     reduce: Sum;
     top_m_merge: TopMMerge;
     unfold: Unfold, Fold;

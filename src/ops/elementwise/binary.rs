@@ -1,13 +1,21 @@
-//! Sum, difference, product and quotient of two tensors: `y = f(a, b)`, with broadcasting.
+//! Sum, difference, product and quotient of two tensors, and the rectified sum: `y = f(a, b)`, with broadcasting.
 //!
 //! The shapes are aligned at their last axes; axes that one side lacks, or where it has size 1, are repeated (the rules
 //! of NumPy). The gradient of a repeated operand is summed over the axes it was repeated along.
 
 use crate::{
-    DType, Dims, cpu,
-    device::{Meta, Metas, Op},
+    DType, Dims,
+    cpu::{self, simd::vectorised},
+    device::{Meta, Metas, Op, run1},
     error::{Error, Result},
-    ops::{check_dtypes, reduce},
+    ops::{
+        check_dtypes,
+        elementwise::{
+            scale::neg,
+            unary::{Relu, UnaryGrad},
+        },
+        reduce,
+    },
     spec::{self, Real},
     tape::{Backward, Given, Gradients, Save, apply1},
     tensor::Tensor,
@@ -31,6 +39,7 @@ macro_rules! kinds {
         pub struct $kind;
         impl Kind for $kind {
             const NAME: &'static str = $name;
+            #[inline(always)]
             fn f<T: Real>($a: T, $b: T) -> T {
                 $f
             }
@@ -42,6 +51,8 @@ kinds! {
     Sub "sub" "The difference of two numbers." |a, b| a - b;
     Mul "mul" "The product of two numbers." |a, b| a * b;
     Div "div" "The quotient of two numbers." |a, b| a / b;
+    AddRelu "add_relu" "The sum of two numbers where it is positive, else zero; NaN stays NaN."
+        |a, b| if a + b < T::zero() { T::zero() } else { a + b };
 }
 
 /// `y = f(a, b)` element by element. `a` and `b` are f32 of shapes that broadcast to the shape of `y`.
@@ -76,26 +87,46 @@ impl<K: Kind> Binary<K> {
         let (a_dims, b_dims) = (ins[0].dims, ins[1].dims);
         if a_dims == b_dims {
             in_parallel(y, 1, |start, y| {
-                for (i, y) in y.iter_mut().enumerate() {
-                    *y = K::f(a[start + i], b[start + i]);
-                }
+                let part = start..start + y.len();
+                zip::<K>(&a[part.clone()], &b[part], y);
             });
             return Ok(());
         }
         let row = common_row(dims, a_dims, b_dims);
-        let step = |operand: Dims| usize::from(operand.elements() > 1 && !still(dims, operand, row));
-        let (a_step, b_step) = (step(a_dims), step(b_dims));
+        let fixed = |operand: Dims| operand.elements() == 1 || still(dims, operand, row);
+        let (a_fixed, b_fixed) = (fixed(a_dims), fixed(b_dims));
         in_parallel(y, row, |start, rows| {
             for (r, y) in rows.chunks_mut(row).enumerate() {
                 let at = start + r * row;
                 let a = &a[source(at, dims, a_dims)..];
                 let b = &b[source(at, dims, b_dims)..];
-                for (i, y) in y.iter_mut().enumerate() {
-                    *y = K::f(a[i * a_step], b[i * b_step]);
+                match (a_fixed, b_fixed) {
+                    (false, false) => zip::<K>(&a[..row], &b[..row], y),
+                    (true, false) => zip_first_fixed::<K>(a[0], &b[..row], y),
+                    (false, true) => zip_second_fixed::<K>(&a[..row], b[0], y),
+                    (true, true) => y.fill(K::f(a[0], b[0])),
                 }
             }
         });
         Ok(())
+    }
+}
+
+vectorised! {
+    fn zip[K: Kind](a: &[f32], b: &[f32], y: &mut [f32]) {
+        for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+            *y = K::f(a, b);
+        }
+    }
+    fn zip_first_fixed[K: Kind](a: f32, b: &[f32], y: &mut [f32]) {
+        for (y, &b) in y.iter_mut().zip(b) {
+            *y = K::f(a, b);
+        }
+    }
+    fn zip_second_fixed[K: Kind](a: &[f32], b: f32, y: &mut [f32]) {
+        for (y, &a) in y.iter_mut().zip(a) {
+            *y = K::f(a, b);
+        }
     }
 }
 
@@ -215,7 +246,7 @@ impl Gradient for Sub {
         Ok(dy.clone())
     }
     fn db(dy: &Tensor, _: Option<&Tensor>, _: Option<&Tensor>) -> Result<Tensor> {
-        mul(dy, &Tensor::scalar_like(dy, -1.0)?)
+        neg(dy)
     }
 }
 
@@ -237,8 +268,7 @@ impl Gradient for Div {
     fn db(dy: &Tensor, a: Option<&Tensor>, b: Option<&Tensor>) -> Result<Tensor> {
         let b = kept(b)?;
         let quotient = div(kept(a)?, b)?;
-        let negative = mul(&quotient, &Tensor::scalar_like(dy, -1.0)?)?;
-        div(&mul(dy, &negative)?, b)
+        neg(&div(&mul(dy, &quotient)?, b)?)
     }
 }
 
@@ -291,4 +321,40 @@ pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// `a / b`, element by element, with broadcasting.
 pub fn div(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     binary::<Div>(a, b)
+}
+
+/// The gradient of [`add_relu`]: `dy` where the sum was positive, the same for both operands.
+#[derive(Debug)]
+struct AddReluGrad {
+    y: Tensor,
+    dims: [Dims; 2],
+}
+
+impl Backward for AddReluGrad {
+    fn backward(&self, dy: &Given, to: &mut Gradients) -> Result<()> {
+        let sum = run1(&UnaryGrad::<Relu>::default(), &[dy.one()?, &self.y])?;
+        to.give(0, || reduce::sum_to(&sum, self.dims[0]))?;
+        to.give(1, || reduce::sum_to(&sum, self.dims[1]))
+    }
+
+    fn saved(&self) -> SmallVec<[&Tensor; 4]> {
+        smallvec![&self.y]
+    }
+}
+
+/// `max(a + b, 0)` with broadcasting: the end of a residual block, in one pass over memory.
+///
+/// ```
+/// use foveate::{Device, Tensor, ops};
+/// # fn main() -> foveate::Result<()> {
+/// let a = Tensor::from_slice(&[1.0_f32, -3.0], [2], &Device::Cpu)?;
+/// let b = Tensor::from_slice(&[0.5_f32, 1.0], [2], &Device::Cpu)?;
+/// assert_eq!(ops::add_relu(&a, &b)?.to_vec::<f32>()?, [1.5, 0.0]);
+/// # Ok(()) }
+/// ```
+pub fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    apply1(&Binary::<AddRelu>(PhantomData), &[a, b], |save| AddReluGrad {
+        y: save.output(0),
+        dims: [a.dims(), b.dims()],
+    })
 }

@@ -1,11 +1,18 @@
 //! Operations on each element by itself, and on pairs of elements with broadcasting.
 
 mod binary;
+mod scale;
 #[cfg(test)]
 mod tests;
+mod unary;
 
-pub use binary::{Add, Binary, Div, Kind, Mul, Sub, add, div, mul, sub};
+pub use binary::{Add, AddRelu, Binary, Div, Kind, Mul, Sub, add, add_relu, div, mul, sub};
 pub(crate) use binary::{broadcast, common_row, in_parallel, source, still};
+pub use scale::{Scale, neg, scale};
+pub use unary::{
+    Exp, Function, Log, Relu, Sigmoid, Sqrt, Square, Swish, Tanh, Unary, UnaryGrad, exp, log, relu, sigmoid,
+    sqrt, square, swish, tanh,
+};
 
 use crate::{
     dtype::DType,
