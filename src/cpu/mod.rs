@@ -1,10 +1,12 @@
 //! What the CPU needs to hold tensors and hand them to kernels: pooled memory, typed views, and vectorised arithmetic.
 
+mod gemm;
 pub(crate) mod math;
 mod memory;
 pub(crate) mod simd;
 mod view;
 
+pub(crate) use gemm::Product;
 pub(crate) use memory::reset_peak;
 pub use memory::{Block, Scratch, memory, release};
 pub use view::{In, Out};

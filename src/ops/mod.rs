@@ -7,22 +7,30 @@
 //! To add an operation: write `mod.rs`, `spec.rs`, `cpu.rs` and `tests.rs`, and name it in [`table`]. To bring it to
 //! another device: add the kernel file and the launch file, and name the device in its [`arms!`](crate::arms).
 
+pub mod concat;
 pub mod conv2d;
 pub mod elementwise;
+pub mod gather;
+pub mod linear;
+pub mod matmul;
 pub mod reduce;
 pub mod table;
 pub mod top_m_merge;
+pub mod transpose;
 pub mod unfold;
-
 pub mod view;
 
+pub use concat::{concat, narrow, pad};
 pub use conv2d::{Conv2d, conv2d};
 pub use elementwise::{
     add, add_relu, div, exp, full_like, log, mul, neg, relu, scale, sigmoid, sqrt, square, sub, swish, tanh,
 };
+pub use gather::{gather, scatter_add};
+pub use linear::linear;
+pub use matmul::{MatMul, matmul, matmul_with};
 pub use reduce::{sum, sum_all};
-
 pub use top_m_merge::top_m_merge;
+pub use transpose::transpose;
 pub use unfold::{fold, unfold};
 pub use view::{expand, reshape, slice};
 

@@ -29,12 +29,17 @@ macro_rules! table {
 }
 
 table! {
+    concat: Concat, Narrow, Pad;
     conv2d: Conv2d, Conv2dGradInput, Conv2dGradWeight;
     elementwise: Binary<Add>, Binary<AddRelu>, Binary<Div>, Binary<Mul>, Binary<Sub>, Scale, Unary<Exp>, UnaryGrad<Exp>,
         Unary<Log>, UnaryGrad<Log>, Unary<Relu>, UnaryGrad<Relu>, Unary<Sigmoid>, UnaryGrad<Sigmoid>, Unary<Sqrt>,
         UnaryGrad<Sqrt>, Unary<Square>, UnaryGrad<Square>, Unary<Swish>, UnaryGrad<Swish>, Unary<Tanh>, UnaryGrad<Tanh>;
+    gather: Gather, ScatterAdd;
+    linear: Linear;
+    matmul: MatMul;
     reduce: Sum;
     top_m_merge: TopMMerge;
+    transpose: Transpose;
     unfold: Unfold, Fold;
     view: Expand, PadRows;
 }

@@ -1,0 +1,74 @@
+//! The fully connected layer: `y = x Wᵀ + b`.
+
+mod cpu;
+mod grad;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    DType,
+    device::{Meta, Metas, Op},
+    error::{Error, Result},
+    ops::{axes, check_dtypes},
+    spec::{In, Out, Real},
+    tape::{Save, apply1},
+    tensor::Tensor,
+};
+use smallvec::smallvec;
+
+/// `y[.., o] = bias[o] + Σ over i of x[.., i] · weight[o, i]`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Linear;
+
+impl Op for Linear {
+    const NAME: &'static str = "linear";
+    crate::arms!(cpu);
+
+    /// Operands: x (.., I), weight (O, I) and, if there is one, bias (O).
+    fn infer(&self, ins: &[Meta]) -> Result<Metas> {
+        check_dtypes(Self::NAME, ins, &[DType::F32; 3][..ins.len().clamp(2, 3)])?;
+        let [outputs, inputs] = axes(Self::NAME, "the weight", &ins[1], "(O, I)")?;
+        let x = ins[0].dims;
+        if x.last() != Some(&inputs) {
+            let what = format!("x has shape {x}, its last axis must be the {inputs} inputs of the weight");
+            return Err(Error::shape(Self::NAME, what));
+        }
+        if let Some(bias) = ins.get(2) {
+            let [size] = axes(Self::NAME, "the bias", bias, "(O)")?;
+            if size != outputs {
+                return Err(Error::shape(Self::NAME, format!("a bias of {size} for {outputs} outputs")));
+            }
+        }
+        Ok(smallvec![Meta::f32(x.with(x.rank() - 1, outputs))])
+    }
+
+    fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
+        spec::linear(ins, &mut outs[0]);
+    }
+}
+
+/// A fully connected layer: `x (.., I)`, `weight (O, I)` and optional `bias (O)` to `x Wᵀ + b` of shape `(.., O)`.
+///
+/// A row of the result has the same bits whatever the other rows. Errors: a last axis of `x` or a bias that does not fit
+/// the weight. Gradients: `dx = dy W`, `dW = dyᵀ x`, `db = Σ dy` over the rows.
+///
+/// ```
+/// use foveate::{Device, Tensor, ops};
+/// # fn main() -> foveate::Result<()> {
+/// let x = Tensor::from_slice(&[1.0_f32, 2.0], [1, 2], &Device::Cpu)?;
+/// let weight = Tensor::from_slice(&[1.0_f32, 0.0, 0.0, 1.0, 1.0, 1.0], [3, 2], &Device::Cpu)?;
+/// let bias = Tensor::from_slice(&[0.0_f32, 0.0, 10.0], [3], &Device::Cpu)?;
+/// assert_eq!(ops::linear(&x, &weight, Some(&bias))?.to_vec::<f32>()?, [1.0, 2.0, 13.0]);
+/// # Ok(()) }
+/// ```
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let grad = |save: &Save| grad::LinearGrad {
+        x: save.wants(1).then(|| save.input(0)),
+        weight: save.wants(0).then(|| save.input(1)),
+    };
+    match bias {
+        Some(bias) => apply1(&Linear, &[x, weight, bias], grad),
+        None => apply1(&Linear, &[x, weight], grad),
+    }
+}

@@ -1,0 +1,53 @@
+use super::*;
+use crate::{Dims, testing::*};
+
+#[test]
+fn layers_match_their_specification() {
+    for (x, outputs) in [
+        (&[1, 1][..], 1),
+        (&[7], 3),
+        (&[64, 128], 512),
+        (&[2, 3, 5], 4),
+        (&[33, 700], 10),
+        (&[0, 4], 3),
+        (&[3, 0], 2),
+        (&[2, 3], 0),
+    ] {
+        let x = random(Dims::new(x).unwrap(), 1);
+        let inputs = x.dims()[x.dims().rank() - 1];
+        let weight = random([outputs, inputs], 2);
+        judge(&Linear, &[&x, &weight]);
+        judge(&Linear, &[&x, &weight, &random([outputs], 3)]);
+    }
+}
+
+#[test]
+fn gradients_of_a_layer() {
+    let bias = |x: &[Tensor]| Ok(vec![linear(&x[0], &x[1], Some(&x[2]))?]);
+    for x in [&[2, 3][..], &[2, 1, 3], &[3], &[1, 3]] {
+        let x = random(Dims::new(x).unwrap(), 1);
+        judge_function_on(Linear::ARMS, bias, &[x.clone(), random([5, 3], 2), random([5], 3)]);
+        judge_function_on(Linear::ARMS, |x| Ok(vec![linear(&x[0], &x[1], None)?]), &[x, random([1, 3], 2)]);
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_in_every_batch() {
+    let (x, weight, bias) = (random([37, 130], 1), random([20, 130], 2), random([20], 3));
+    let whole = linear(&x, &weight, Some(&bias)).unwrap().to_vec::<f32>().unwrap();
+    for rows in [0..1, 3..5, 5..30, 36..37] {
+        let part = linear(&x.rows(rows.clone()).unwrap(), &weight, Some(&bias)).unwrap();
+        assert_eq!(part.to_vec::<f32>().unwrap(), whole[rows.start * 20..rows.end * 20]);
+    }
+}
+
+#[test]
+fn misuse_is_a_typed_error() {
+    let (x, weight) = (random([2, 3], 1), random([5, 3], 2));
+    let refused = |x: &Tensor, weight: &Tensor, bias: Option<&Tensor>| linear(x, weight, bias).unwrap_err();
+    assert!(matches!(refused(&random([2, 4], 1), &weight, None), Error::Shape { op: "linear", .. }));
+    assert!(matches!(refused(&random([], 1), &weight, None), Error::Shape { op: "linear", .. }));
+    assert!(matches!(refused(&x, &random([3], 1), None), Error::Shape { op: "linear", .. }));
+    assert!(matches!(refused(&x, &weight, Some(&random([3], 1))), Error::Shape { op: "linear", .. }));
+    assert!(matches!(refused(&random_i32([2, 3], 9, 1), &weight, None), Error::DType { op: "linear", .. }));
+}
