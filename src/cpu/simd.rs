@@ -88,12 +88,12 @@ macro_rules! vectorised {
                     body $(::<$($g,)* $($($n,)+)?>)? ($($arg),*)
                 }
                 match $crate::cpu::simd::level() {
-                    // SAFETY: the level is only reported on processors that have these features.
                     $crate::cpu::simd::Level::Avx512 => {
+                        // SAFETY: the level is only reported on processors that have these features.
                         return unsafe { avx512 $(::<$($g,)* $($($n,)+)?>)? ($($arg),*) };
                     }
-                    // SAFETY: as above.
                     $crate::cpu::simd::Level::Avx2 => {
+                        // SAFETY: the level is only reported on processors that have these features.
                         return unsafe { avx2 $(::<$($g,)* $($($n,)+)?>)? ($($arg),*) };
                     }
                     $crate::cpu::simd::Level::Baseline => {}

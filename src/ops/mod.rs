@@ -28,7 +28,7 @@ pub use elementwise::{
 pub use gather::{gather, scatter_add};
 pub use linear::linear;
 pub use matmul::{MatMul, matmul, matmul_with};
-pub use reduce::{sum, sum_all};
+pub use reduce::{argmax, max, mean, mean_all, sum, sum_all};
 pub use top_m_merge::top_m_merge;
 pub use transpose::transpose;
 pub use unfold::{fold, unfold};

@@ -37,7 +37,7 @@ table! {
     gather: Gather, ScatterAdd;
     linear: Linear;
     matmul: MatMul;
-    reduce: Sum;
+    reduce: ArgMax, Max, MaxGrad, Sum;
     top_m_merge: TopMMerge;
     transpose: Transpose;
     unfold: Unfold, Fold;

@@ -1,12 +1,15 @@
-//! Gradient of a sum: `dx = dy`, repeated along the summed axes.
+//! Gradients of reductions: of a sum, `dy` repeated along the summed axes; of a maximum, `dy` at its first occurrence.
 
+use super::MaxGrad;
 use crate::{
     Dims,
+    device::run1,
     error::Result,
     ops,
     tape::{Backward, Given, Gradients},
+    tensor::Tensor,
 };
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 #[derive(Debug)]
 pub(super) struct SumGrad {
@@ -25,5 +28,22 @@ impl Backward for SumGrad {
                 .collect();
             ops::expand(&ops::reshape(dy.one()?, Dims::new(&kept)?)?, self.dims)
         })
+    }
+}
+
+/// The record of a maximum: where each stands in `x`.
+#[derive(Debug)]
+pub(super) struct MaxRecord {
+    pub(super) dims: Dims,
+    pub(super) at: Tensor,
+}
+
+impl Backward for MaxRecord {
+    fn backward(&self, dy: &Given, to: &mut Gradients) -> Result<()> {
+        to.give(0, || run1(&MaxGrad { dims: self.dims }, &[dy.one()?, &self.at]))
+    }
+
+    fn saved(&self) -> SmallVec<[&Tensor; 4]> {
+        smallvec![&self.at]
     }
 }

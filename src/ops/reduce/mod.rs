@@ -1,7 +1,8 @@
-//! Sums over axes.
+//! Sums, means and maxima over axes, and the position of a maximum.
 
 mod cpu;
 mod grad;
+mod spec;
 #[cfg(test)]
 mod tests;
 
@@ -9,12 +10,15 @@ use crate::{
     DType, Dims,
     device::{Meta, Metas, Op},
     error::{Error, Result},
-    ops::check_dtypes,
-    spec::{self, Real},
-    tape::apply1,
+    ops::{check_dtypes, scale},
+    spec::{In, Out, Real},
+    tape::{apply, apply1},
     tensor::Tensor,
 };
 use smallvec::{SmallVec, smallvec};
+
+/// For each axis, whether it is reduced.
+type Marks = SmallVec<[bool; 6]>;
 
 /// `y[kept axes] = Σ x over the other axes`; summed axes are dropped. Order of summation is fixed.
 #[derive(Clone, Debug)]
@@ -29,34 +33,137 @@ impl Op for Sum {
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
-        if self.summed.len() != ins[0].dims.rank() {
-            let what = format!("{} axes marked for a tensor of shape {}", self.summed.len(), ins[0].dims);
-            return Err(Error::argument(Self::NAME, what));
-        }
-        let kept: SmallVec<[usize; 6]> = ins[0]
-            .dims
-            .iter()
-            .zip(&self.summed)
-            .filter(|(_, summed)| !**summed)
-            .map(|(size, _)| *size)
-            .collect();
-        Ok(smallvec![Meta::f32(Dims::new(&kept)?)])
+        Ok(smallvec![Meta::f32(kept(Self::NAME, ins[0].dims, &self.summed)?)])
     }
 
-    fn spec<T: Real>(&self, ins: &[spec::In<T>], outs: &mut [spec::Out<T>]) {
+    fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
+        spec::sum(self, &ins[0], &mut outs[0]);
+    }
+}
+
+/// `y[kept axes] = max x over the other axes`, which are dropped, and the position in `x` (row-major, i32) of the first
+/// such element. NaN is smaller than any number.
+#[derive(Clone, Debug)]
+pub struct Max {
+    /// For each axis of `x`, whether the maximum is over it.
+    pub over: SmallVec<[bool; 6]>,
+}
+
+impl Op for Max {
+    const NAME: &'static str = "max";
+    crate::arms!(cpu);
+
+    fn infer(&self, ins: &[Meta]) -> Result<Metas> {
+        check_dtypes(Self::NAME, ins, &[DType::F32])?;
         let dims = ins[0].dims;
-        for (i, &x) in ins[0].iter().enumerate() {
-            let (mut rest, mut to, mut stride) = (i, 0, 1);
-            for axis in (0..dims.rank()).rev() {
-                if !self.summed[axis] {
-                    to += rest % dims[axis] * stride;
-                    stride *= dims[axis];
-                }
-                rest /= dims[axis];
-            }
-            outs[0][to] += x;
+        let y = kept(Self::NAME, dims, &self.over)?;
+        if dims.iter().zip(&self.over).any(|(&size, &over)| over && size == 0) {
+            return Err(Error::shape(
+                Self::NAME,
+                format!("shape {dims} has no element along a reduced axis"),
+            ));
+        }
+        check_positions(Self::NAME, dims)?;
+        Ok(smallvec![Meta::f32(y), Meta::new(y, DType::I32)])
+    }
+
+    fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
+        spec::max(self, &ins[0], outs);
+    }
+}
+
+/// `dx` of shape `dims` is zero, except `dx[at] = dy`: the gradient of [`Max`]. dy f32 and at i32 have one shape; the
+/// positions differ from each other and lie inside `dims`, as [`Max`] gives them.
+#[derive(Clone, Debug)]
+pub struct MaxGrad {
+    /// The shape of `x`.
+    pub dims: Dims,
+}
+
+impl Op for MaxGrad {
+    const NAME: &'static str = "max_grad";
+    crate::arms!(cpu);
+
+    fn infer(&self, ins: &[Meta]) -> Result<Metas> {
+        check_dtypes(Self::NAME, ins, &[DType::F32, DType::I32])?;
+        if ins[0].dims != ins[1].dims {
+            let what = format!("gradients of shape {} at positions of shape {}", ins[0].dims, ins[1].dims);
+            return Err(Error::shape(Self::NAME, what));
+        }
+        Ok(smallvec![Meta::f32(self.dims)])
+    }
+
+    fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
+        for (&dy, &at) in ins[0].iter().zip(ins[1].int) {
+            outs[0][at as usize] = dy;
         }
     }
+}
+
+/// Position along one axis, which is dropped, of the first maximum; i32. NaN is smaller than any number. No gradient.
+#[derive(Clone, Debug)]
+pub struct ArgMax {
+    /// The axis.
+    pub axis: usize,
+}
+
+impl Op for ArgMax {
+    const NAME: &'static str = "argmax";
+    crate::arms!(cpu);
+
+    fn infer(&self, ins: &[Meta]) -> Result<Metas> {
+        check_dtypes(Self::NAME, ins, &[DType::F32])?;
+        let dims = ins[0].dims;
+        match dims.get(self.axis) {
+            None => {
+                Err(Error::argument(Self::NAME, format!("axis {} of a tensor of shape {dims}", self.axis)))
+            }
+            Some(0) => {
+                let what = format!("shape {dims} has no element along axis {}", self.axis);
+                Err(Error::shape(Self::NAME, what))
+            }
+            Some(_) => {
+                check_positions(Self::NAME, dims)?;
+                Ok(smallvec![Meta::new(dims.without(self.axis), DType::I32)])
+            }
+        }
+    }
+
+    fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
+        spec::argmax(self, &ins[0], &mut outs[0]);
+    }
+}
+
+/// The sizes of the axes that are not marked.
+fn kept(op: &'static str, dims: Dims, marks: &[bool]) -> Result<Dims> {
+    if marks.len() != dims.rank() {
+        let what = format!("{} axes marked for a tensor of shape {dims}", marks.len());
+        return Err(Error::argument(op, what));
+    }
+    let sizes: SmallVec<[usize; 6]> =
+        dims.iter().zip(marks).filter(|(_, marked)| !**marked).map(|(size, _)| *size).collect();
+    Dims::new(&sizes)
+}
+
+/// Refuses tensors whose positions do not fit in an i32.
+fn check_positions(op: &'static str, dims: Dims) -> Result<()> {
+    if dims.elements() > i32::MAX as usize {
+        return Err(Error::shape(op, format!("shape {dims} has more positions than an i32 counts")));
+    }
+    Ok(())
+}
+
+fn marks(op: &'static str, x: &Tensor, axes: &[isize]) -> Result<Marks> {
+    let mut marks: Marks = smallvec![false; x.dims().rank()];
+    for &axis in axes {
+        marks[x.dims().axis(op, axis)?] = true;
+    }
+    Ok(marks)
+}
+
+/// Every axis of a tensor.
+fn all_axes(x: &Tensor) -> SmallVec<[isize; 6]> {
+    (0..x.dims().rank() as isize).collect()
 }
 
 /// Sum over the given axes (negative counts from the end), which are dropped.
@@ -70,17 +177,69 @@ impl Op for Sum {
 /// # Ok(()) }
 /// ```
 pub fn sum(x: &Tensor, axes: &[isize]) -> Result<Tensor> {
-    let mut summed: SmallVec<[bool; 6]> = smallvec![false; x.dims().rank()];
-    for &axis in axes {
-        summed[x.dims().axis(Sum::NAME, axis)?] = true;
-    }
+    let summed = marks(Sum::NAME, x, axes)?;
     apply1(&Sum { summed: summed.clone() }, &[x], |_| grad::SumGrad { dims: x.dims(), summed })
 }
 
 /// Sum of all elements, a scalar.
 pub fn sum_all(x: &Tensor) -> Result<Tensor> {
-    let axes: SmallVec<[isize; 6]> = (0..x.dims().rank() as isize).collect();
-    sum(x, &axes)
+    sum(x, &all_axes(x))
+}
+
+/// Mean over the given axes (negative counts from the end), which are dropped. An axis without elements is an error.
+///
+/// ```
+/// use foveate::{Device, Tensor, ops};
+/// # fn main() -> foveate::Result<()> {
+/// let x = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0], [2, 3], &Device::Cpu)?;
+/// assert_eq!(ops::mean(&x, &[1])?.to_vec::<f32>()?, [2.0, 5.0]);
+/// # Ok(()) }
+/// ```
+pub fn mean(x: &Tensor, axes: &[isize]) -> Result<Tensor> {
+    let marked = marks("mean", x, axes)?;
+    let count: usize = x.dims().iter().zip(&marked).filter(|(_, m)| **m).map(|(size, _)| *size).product();
+    if count == 0 {
+        return Err(Error::shape("mean", format!("shape {} has no element along axes {axes:?}", x.dims())));
+    }
+    scale(&sum(x, axes)?, 1.0 / count as f64, 0.0)
+}
+
+/// Mean of all elements, a scalar.
+pub fn mean_all(x: &Tensor) -> Result<Tensor> {
+    mean(x, &all_axes(x))
+}
+
+/// Maximum over the given axes (negative counts from the end), which are dropped. NaN is smaller than any number; an
+/// axis without elements is an error. The gradient goes to the first maximum in row-major order.
+///
+/// ```
+/// use foveate::{Device, Tensor, ops};
+/// # fn main() -> foveate::Result<()> {
+/// let x = Tensor::from_slice(&[1.0_f32, 7.0, 3.0, 4.0, 5.0, 6.0], [2, 3], &Device::Cpu)?;
+/// assert_eq!(ops::max(&x, &[0])?.to_vec::<f32>()?, [4.0, 7.0, 6.0]);
+/// assert_eq!(ops::max(&x, &[0, 1])?.item::<f32>()?, 7.0);
+/// # Ok(()) }
+/// ```
+pub fn max(x: &Tensor, axes: &[isize]) -> Result<Tensor> {
+    let over = marks(Max::NAME, x, axes)?;
+    let record = |save: &crate::tape::Save| grad::MaxRecord { dims: x.dims(), at: save.output(1) };
+    let outs = apply(&Max { over }, &[x], record)?;
+    outs.into_iter().next().ok_or_else(|| Error::shape(Max::NAME, "the operation has no result"))
+}
+
+/// Position of the first maximum along an axis (negative counts from the end), which is dropped: i32. NaN is smaller
+/// than any number; an axis without elements is an error. There is no gradient.
+///
+/// ```
+/// use foveate::{Device, Tensor, ops};
+/// # fn main() -> foveate::Result<()> {
+/// let x = Tensor::from_slice(&[1.0_f32, 7.0, 3.0, 4.0, 5.0, 5.0], [2, 3], &Device::Cpu)?;
+/// assert_eq!(ops::argmax(&x, -1)?.to_vec::<i32>()?, [1, 1]);
+/// # Ok(()) }
+/// ```
+pub fn argmax(x: &Tensor, axis: isize) -> Result<Tensor> {
+    let axis = x.dims().axis(ArgMax::NAME, axis)?;
+    crate::device::run1(&ArgMax { axis }, &[x])
 }
 
 /// Sums `x` over the axes along which a tensor of shape `dims` was repeated to get the shape of `x`.
