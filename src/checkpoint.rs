@@ -52,7 +52,12 @@ impl Checkpoint {
                 Some(dtype) => Tensor::from_bytes(view.data(), dims, dtype, device)?,
                 // Published checkpoints count batches in 64-bit integers; nothing here reads them.
                 None if view.dtype() == Dtype::I64 => continue,
-                None => return Err(Error::file(path, format!("{name} has type {:?}, which is not read", view.dtype()))),
+                None => {
+                    return Err(Error::file(
+                        path,
+                        format!("{name} has type {:?}, which is not read", view.dtype()),
+                    ));
+                }
             };
             tensors.insert(name, tensor);
         }
@@ -141,7 +146,10 @@ mod tests {
         for cut in [0, 4, 20, whole.len() - 1] {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let error = Checkpoint::load(&path, &Device::Cpu).unwrap_err();
-            assert!(matches!(&error, Error::File { .. }) && error.to_string().contains("a.safetensors"), "{error}");
+            assert!(
+                matches!(&error, Error::File { .. }) && error.to_string().contains("a.safetensors"),
+                "{error}"
+            );
         }
         assert!(Checkpoint::load(dir.join("absent"), &Device::Cpu).is_err());
         assert!(checkpoint.save(dir.join("no/such/folder")).is_err());

@@ -19,12 +19,14 @@
 //! ```
 
 pub mod check;
+pub mod checkpoint;
 pub mod cpu;
 pub mod device;
 mod dims;
 mod dtype;
 mod error;
 pub mod ops;
+pub mod optim;
 mod parameter;
 pub mod rng;
 pub mod spec;

@@ -356,6 +356,11 @@ impl Grads {
         self.parameters.iter().find(|(id, _)| *id == parameter.id()).map(|(_, gradient)| gradient)
     }
 
+    /// All parameters' gradients, in the order the parameters were watched.
+    pub fn parameters(&self) -> impl Iterator<Item = &Tensor> {
+        self.parameters.iter().map(|(_, gradient)| gradient)
+    }
+
     /// Adds the parameters' gradients of another tape, as when a batch is computed in parts.
     pub fn add(&mut self, other: Grads) -> Result<()> {
         for (id, gradient) in other.parameters {

@@ -38,6 +38,7 @@ table! {
     linear: Linear;
     matmul: MatMul;
     reduce: ArgMax, Max, MaxGrad, Sum;
+    losses: Bce, BceGrad, BceWithLogits, BceWithLogitsGrad, CrossEntropy, CrossEntropyGrad, Nll, NllGrad;
     top_m_merge: TopMMerge;
     transpose: Transpose;
     unfold: Unfold, Fold;

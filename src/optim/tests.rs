@@ -1,0 +1,131 @@
+use super::*;
+use crate::{
+    Device, Error, Tape,
+    device::run_in_place,
+    ops,
+    testing::{bits, random},
+};
+
+fn grads_of(parameters: &[&Parameter], gradients: &[Tensor]) -> Grads {
+    let tape = Tape::new();
+    let mut total: Option<Tensor> = None;
+    for (parameter, gradient) in parameters.iter().zip(gradients) {
+        let watched = tape.watch(*parameter).unwrap();
+        let part = ops::sum_all(&ops::mul(&watched, gradient).unwrap()).unwrap();
+        total = Some(total.map_or(part.clone(), |t| ops::add(&t, &part).unwrap()));
+    }
+    tape.backward(&total.unwrap()).unwrap()
+}
+
+#[test]
+fn steps_match_their_specifications() {
+    let gradient = random([300, 7], 1);
+    let start = [
+        random([300, 7], 2),
+        random([300, 7], 3),
+        ops::mul(&random([300, 7], 4), &random([300, 7], 4)).unwrap(),
+    ];
+    let op = AdamStep {
+        learning_rate: 0.01,
+        betas: [0.9, 0.99],
+        eps: 1e-6,
+        weight_decay: 0.1,
+        decoupled: true,
+        step: 3,
+    };
+    for decoupled in [true, false] {
+        let op = AdamStep { decoupled, ..op };
+        let run = |wide: bool| -> Vec<Vec<f64>> {
+            let take = |t: &Tensor| if wide { crate::check::to_f64(t).unwrap() } else { t.clone() };
+            let mut state: Vec<Tensor> = start.iter().map(take).collect();
+            let mut refs: Vec<&mut Tensor> = state.iter_mut().collect();
+            run_in_place(&op, &mut refs, &[&take(&gradient)]).unwrap();
+            state.iter().map(|t| crate::check::to_f64(t).unwrap().to_vec::<f64>().unwrap()).collect()
+        };
+        for (a, b) in run(true).iter().flatten().zip(run(false).iter().flatten()) {
+            assert!((a - b).abs() <= 1e-6 * (1.0 + a.abs()), "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn clones_never_change_and_state_survives_a_round_trip() {
+    let mut w = Parameter::new("w", random([5, 3], 1));
+    let copy = w.tensor().clone();
+    let before = bits(&copy);
+    let mut optimizer = AdamW::new(0.1, 0.1);
+    let gradient = random([5, 3], 2);
+    let grads = grads_of(&[&w], std::slice::from_ref(&gradient));
+    optimizer.step(&mut [&mut w], &grads).unwrap();
+    assert_eq!(bits(&copy), before);
+    assert_ne!(bits(w.tensor()), before);
+    assert_eq!(w.version(), 1);
+    let mut other = AdamW::new(0.1, 0.1);
+    other.load_state(&[&w], optimizer.state()).unwrap();
+    let mut twin = w.clone();
+    let twin_grads = grads_of(&[&twin], std::slice::from_ref(&gradient));
+    let grads = grads_of(&[&w], &[gradient]);
+    optimizer.step(&mut [&mut w], &grads).unwrap();
+    other.step(&mut [&mut twin], &twin_grads).unwrap();
+    assert_eq!(bits(w.tensor()), bits(twin.tensor()));
+}
+
+#[test]
+fn a_parameter_without_gradient_is_left_alone() {
+    let (mut used, mut unused) = (Parameter::new("a", random([3], 1)), Parameter::new("b", random([3], 2)));
+    let before = bits(unused.tensor());
+    let grads = grads_of(&[&used], &[random([3], 3)]);
+    AdamW::new(0.1, 0.5).step(&mut [&mut used, &mut unused], &grads).unwrap();
+    assert_eq!((bits(unused.tensor()), unused.version()), (before, 0));
+}
+
+#[test]
+fn momentum_accumulates() {
+    let mut w = Parameter::new("w", Tensor::full(0.0_f32, [1], &Device::Cpu).unwrap());
+    let mut optimizer = Sgd::new(0.5, 0.5, 0.0);
+    for _ in 0..2 {
+        let grads = grads_of(&[&w], &[Tensor::full(1.0_f32, [1], &Device::Cpu).unwrap()]);
+        optimizer.step(&mut [&mut w], &grads).unwrap();
+    }
+    assert_eq!(w.tensor().to_vec::<f32>().unwrap(), [-0.5 - 0.75]);
+    let mut other = Sgd::new(0.5, 0.5, 0.0);
+    other.load_state(&[&w], optimizer.state()).unwrap();
+    assert_eq!(other.state().len(), 1);
+}
+
+#[test]
+fn a_state_of_another_network_is_refused() {
+    let w = Parameter::new("w", random([2], 1));
+    let mut optimizer = AdamW::new(0.1, 0.0);
+    let foreign = [("first_moment.v".to_owned(), random([2], 1))].into();
+    assert!(matches!(optimizer.load_state(&[&w], foreign), Err(Error::Argument { op: "load_state", .. })));
+    let partial = [("first_moment.w".to_owned(), random([2], 1))].into();
+    assert!(optimizer.load_state(&[&w], partial).is_err());
+    let misshapen = [("first_moment.w".to_owned(), random([3], 1))].into();
+    assert!(matches!(optimizer.load_state(&[&w], misshapen), Err(Error::Shape { .. })));
+}
+
+#[test]
+fn clipping() {
+    let w = Parameter::new("w", random([2], 1));
+    let gradient = |v: [f32; 2]| Tensor::from_slice(&v, [2], &Device::Cpu).unwrap();
+    let mut grads = grads_of(&[&w], &[gradient([3.0, -4.0])]);
+    assert_eq!(clip_norm(&mut grads, 10.0).unwrap(), 5.0);
+    assert_eq!(clip_norm(&mut grads, 1.0).unwrap(), 5.0);
+    assert!((global_norm(&grads).unwrap() - 1.0).abs() < 1e-6);
+    let mut grads = grads_of(&[&w], &[gradient([3.0, -0.25])]);
+    clip_values(&mut grads, 0.5).unwrap();
+    assert_eq!(grads.parameter(&w).unwrap().to_vec::<f32>().unwrap(), [0.5, -0.25]);
+    let mut grads = grads_of(&[&w], &[gradient([f32::NAN, 1.0])]);
+    assert!(matches!(clip_norm(&mut grads, 1.0), Err(Error::Argument { op: "clip_norm", .. })));
+}
+
+#[test]
+fn schedules() {
+    let cosine = WarmupCosine { peak: 1.0, steps_per_epoch: 10, warmup_epochs: 2, epochs: 12 };
+    assert_eq!(cosine.at(5), 0.25);
+    assert_eq!(cosine.at(20), 1.0);
+    assert!((cosine.at(70) - 0.5005).abs() < 1e-12);
+    let decay = StepDecay { start: 1.0, every: 30, factor: 0.9 };
+    assert_eq!((decay.at(29), decay.at(30)), (1.0, 0.9));
+}
