@@ -9,11 +9,14 @@
 
 pub mod concat;
 pub mod conv2d;
+pub mod dropout;
 pub mod elementwise;
 pub mod gather;
+pub mod image;
 pub mod linear;
 pub mod losses;
 pub mod matmul;
+pub mod pool;
 pub mod position;
 pub mod reduce;
 pub mod table;
@@ -24,13 +27,16 @@ pub mod view;
 
 pub use concat::{concat, narrow, pad};
 pub use conv2d::{Conv2d, conv2d};
+pub use dropout::dropout;
 pub use elementwise::{
     add, add_relu, div, exp, full_like, log, mul, neg, relu, scale, sigmoid, sqrt, square, sub, swish, tanh,
 };
 pub use gather::{gather, scatter_add};
+pub use image::{normalize_image, to_unit};
 pub use linear::linear;
 pub use losses::{Reduction, bce, bce_with_logits, cross_entropy, entropy_term, mse, nll};
 pub use matmul::{MatMul, matmul, matmul_with};
+pub use pool::{global_avg_pool, global_max_pool, max_pool2d};
 pub use position::positional_encoding;
 pub use reduce::{argmax, max, mean, mean_all, sum, sum_all};
 pub use top_m_merge::top_m_merge;

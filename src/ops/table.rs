@@ -31,12 +31,15 @@ macro_rules! table {
 table! {
     concat: Concat, Narrow, Pad;
     conv2d: Conv2d, Conv2dGradInput, Conv2dGradWeight;
+    dropout: Dropout;
     elementwise: Binary<Add>, Binary<AddRelu>, Binary<Div>, Binary<Mul>, Binary<Sub>, Scale, Unary<Exp>, UnaryGrad<Exp>,
         Unary<Log>, UnaryGrad<Log>, Unary<Relu>, UnaryGrad<Relu>, Unary<Sigmoid>, UnaryGrad<Sigmoid>, Unary<Sqrt>,
         UnaryGrad<Sqrt>, Unary<Square>, UnaryGrad<Square>, Unary<Swish>, UnaryGrad<Swish>, Unary<Tanh>, UnaryGrad<Tanh>;
     gather: Gather, ScatterAdd;
+    image: NormalizeImage;
     linear: Linear;
     matmul: MatMul;
+    pool: MaxPool2d, MaxPool2dGrad;
     reduce: ArgMax, Max, MaxGrad, Sum;
     losses: Bce, BceGrad, BceWithLogits, BceWithLogitsGrad, CrossEntropy, CrossEntropyGrad, Nll, NllGrad;
     top_m_merge: TopMMerge;
