@@ -21,6 +21,7 @@
 pub mod check;
 pub mod checkpoint;
 pub mod cpu;
+pub mod data;
 pub mod device;
 mod dims;
 mod dtype;
