@@ -39,7 +39,7 @@ impl Labels {
         let (mut max, mut multi) = (0, 0);
         for (at, &class) in classes.iter().enumerate() {
             max = max.max(class);
-            multi |= 1 << class;
+            multi |= 1_u16.checked_shl(u32::from(class)).unwrap_or_default();
             if rows[at] < rows[top] {
                 top = at;
             }

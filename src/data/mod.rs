@@ -76,5 +76,5 @@ pub use {
     stream::Split,
 };
 
-#[cfg(all(test, feature = "data"))]
+#[cfg(test)]
 mod tests;

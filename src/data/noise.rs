@@ -16,7 +16,8 @@ const AREA: usize = SIDE * SIDE;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Thickness {
     /// Cut to a whole number, 1 to 3, as the published script does: all of 1.4, 1.6 and 1.925 draw 1 pixel, all of 2.0
-    /// to 2.6 draw 2. Pixels are black or white, the same ones that OpenCV's `line` sets.
+    /// to 2.6 draw 2. Pixels are black or white, the same ones that OpenCV's `line` sets, but for a pixel at the very edge
+    /// of one pattern in twenty of thickness 3.
     Truncated(f32),
     /// The width meant: an anti-aliased stroke of any width above 0 and up to 28 pixels.
     Exact(f32),

@@ -2,7 +2,9 @@
 //!
 //! Integer thickness draws every segment of a curve by itself. The curves here have 100 points and at most 8 control
 //! points on a 28 × 28 grid, so that |B'(t)| ≤ 7 · 27 = 189 and no segment is longer than ⌈189/99⌉ = 2 pixels along an
-//! axis; the shapes of such short thick segments are stated one by one, as OpenCV 4.10 and 5.0 draw them.
+//! axis; the shapes of such short thick segments are stated one by one, as OpenCV 4.10 and 5.0 draw them. One thing is left
+//! out: next to the grid's edge OpenCV clips the outline of a segment before it rounds, which sets one more pixel on the
+//! edge for some diagonal segments of thickness 3 and knight's moves of thickness 2.
 
 use crate::{Error, Result};
 

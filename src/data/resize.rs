@@ -1,4 +1,5 @@
-//! Scaling of the square 28 × 28 patterns, equal to OpenCV's `INTER_AREA` on 32-bit floats.
+//! Scaling of the square 28 × 28 patterns by the rule of OpenCV's `INTER_AREA` on 32-bit floats; 8-bit results are the
+//! same (tested at 14, 21, 30, 46, 56, 64, 84, 98 and 112 pixels), but for one pixel in 13,000 of one column at 14.
 //!
 //! Down, a pixel is the mean of the area it covers, with fractional weights at the edges. Up, by a whole factor, every
 //! pixel is repeated; by another factor, output d takes `(1 − f) · src[i] + f · src[i + 1]` along each axis, where i is

@@ -131,15 +131,14 @@ pub trait PatchSource: Send + Sync {
     fn read_patches(&self, grid: &PatchGrid, indices: &[u32], out: &mut [u8]) -> Result<()> {
         let [height, width] = grid.patch();
         let bytes = self.channels() * height * width;
-        if bytes * indices.len() != out.len() {
+        if bytes == 0 || bytes.checked_mul(indices.len()) != Some(out.len()) {
             return Err(Error::Shape {
                 op: "read_patches",
                 what: format!(
-                    "the buffer holds {} bytes, {} patches of {} × {height} × {width} need {}",
+                    "the buffer holds {} bytes for {} patches of {} × {height} × {width}, {bytes} bytes each",
                     out.len(),
                     indices.len(),
                     self.channels(),
-                    bytes * indices.len()
                 ),
             });
         }

@@ -171,7 +171,8 @@ impl SparseBuilder {
     /// # Errors
     /// [`Error::Argument`] if the span leaves the image or does not come after the one before it.
     pub fn push(&mut self, row: usize, column: usize, pixels: &[u8]) -> Result<()> {
-        if row >= self.height || column + pixels.len() > self.width || [row, column] < self.next {
+        if row >= self.height || column.saturating_add(pixels.len()) > self.width || [row, column] < self.next
+        {
             return Err(Error::Argument {
                 op: "SparseBuilder::push",
                 what: format!(

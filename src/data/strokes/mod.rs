@@ -1,6 +1,6 @@
 //! Handwritten-like digits drawn by the program itself, for use where no MNIST files are at hand.
 //!
-//! A digit is one of several ways of writing it ([`skeletons`]), with every point of the pen's path moved a little, then
+//! A digit is one of several ways of writing it (skeletons.rs), with every point of the pen's path moved a little, then
 //! squeezed, slanted, turned and bent, drawn with a pen of random and changing width, and laid out as MNIST digits are:
 //! fitted into 20 × 20 pixels, its centre of mass in the middle of 28 × 28. Digits of the two splits share no randomness.
 
