@@ -3,7 +3,7 @@
 
 use super::TopMMerge;
 use crate::{
-    cpu::{In, Out, Scratch},
+    cpu::{In, Out, Scratch, math::exp, simd::vectorised},
     device::Op,
     error::Result,
 };
@@ -129,60 +129,63 @@ fn tile(rows: usize) -> usize {
     rows << (LANES.trailing_zeros() - rows.trailing_zeros().min(LANES.trailing_zeros()))
 }
 
-/// Largest value of each row of x (count, R), repeated along `tile`; 0 for a row of minus infinities, whose weights are
-/// then 0.
-fn largest(x: &[f32], rows: usize, tile: &mut [f32]) {
-    tile.fill(f32::NEG_INFINITY);
-    for x in x.chunks(tile.len()) {
-        tile.iter_mut().zip(x).for_each(|(most, &x)| *most = if x > *most { x } else { *most });
-    }
-    for r in 0..rows {
-        let most =
-            tile.iter().skip(r).step_by(rows).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
-        let most = if most > f32::NEG_INFINITY { most } else { 0.0 };
-        tile.iter_mut().skip(r).step_by(rows).for_each(|to| *to = most);
-    }
-}
-
-/// x (count, R) becomes `exp(x − largest)`, and `totals` (R) its sums over the candidates.
-fn weigh(x: &mut [f32], largest: &[f32], sums: &mut [f32], totals: &mut [f64]) {
-    let (tile, rows) = (largest.len(), totals.len());
-    totals.fill(0.0);
-    for run in x.chunks_mut(RUN * tile) {
-        sums.fill(0.0);
-        for x in run.chunks_mut(tile) {
-            for ((x, &largest), sum) in x.iter_mut().zip(largest).zip(&mut *sums) {
-                *x = (*x - largest).exp();
-                *sum += *x;
-            }
+vectorised! {
+    /// Largest value of each row of x (count, R), repeated along `tile`; 0 for a row of minus infinities, whose weights are
+    /// then 0.
+    fn largest(x: &[f32], rows: usize, tile: &mut [f32]) {
+        tile.fill(f32::NEG_INFINITY);
+        for x in x.chunks(tile.len()) {
+            tile.iter_mut().zip(x).for_each(|(most, &x)| *most = if x > *most { x } else { *most });
         }
-        for sums in sums.chunks(rows) {
-            totals.iter_mut().zip(sums).for_each(|(total, &sum)| *total += f64::from(sum));
+        for r in 0..rows {
+            let most =
+                tile.iter().skip(r).step_by(rows).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+            let most = if most > f32::NEG_INFINITY { most } else { 0.0 };
+            tile.iter_mut().skip(r).step_by(rows).for_each(|to| *to = most);
         }
     }
-}
 
-/// Writes score and position of each candidate that takes part into its key. weights: (count, R), inverse: (R).
-fn write_keys(weights: &[f32], inverse: &[f32], keys: &mut [u64]) {
-    for ((weights, key), at) in weights.chunks_exact(inverse.len()).zip(keys).zip(0..) {
-        let (whole, rest) = weights.as_chunks::<LANES>();
-        let (by, by_rest) = inverse.as_chunks::<LANES>();
-        let mut score = rest.iter().zip(by_rest).fold(0.0, |sum, (&w, &by)| w.mul_add(by, sum));
-        if !whole.is_empty() {
-            let mut lanes = [0.0_f32; LANES];
-            for (weights, by) in whole.iter().zip(by) {
-                for i in 0..LANES {
-                    lanes[i] = weights[i].mul_add(by[i], lanes[i]);
+    /// x (count, R) becomes `exp(x − largest)`, and `totals` (R) its sums over the candidates.
+    fn weigh(x: &mut [f32], largest: &[f32], sums: &mut [f32], totals: &mut [f64]) {
+        let (tile, rows) = (largest.len(), totals.len());
+        totals.fill(0.0);
+        for run in x.chunks_mut(RUN * tile) {
+            sums.fill(0.0);
+            for x in run.chunks_mut(tile) {
+                for ((x, &largest), sum) in x.iter_mut().zip(largest).zip(&mut *sums) {
+                    *x = exp(*x - largest);
+                    *sum += *x;
                 }
             }
-            score += fold(lanes);
+            for sums in sums.chunks(rows) {
+                totals.iter_mut().zip(sums).for_each(|(total, &sum)| *total += f64::from(sum));
+            }
         }
-        // The sum of probabilities is at most about R: never negative, so its bits order it.
-        *key = if *key == BAD { BAD } else { u64::from(i32::MAX as u32 - score.to_bits()) << 32 } | at;
+    }
+
+    /// Writes score and position of each candidate that takes part into its key. weights: (count, R), inverse: (R).
+    fn write_keys(weights: &[f32], inverse: &[f32], keys: &mut [u64]) {
+        for ((weights, key), at) in weights.chunks_exact(inverse.len()).zip(keys).zip(0..) {
+            let (whole, rest) = weights.as_chunks::<LANES>();
+            let (by, by_rest) = inverse.as_chunks::<LANES>();
+            let mut score = rest.iter().zip(by_rest).fold(0.0, |sum, (&w, &by)| w.mul_add(by, sum));
+            if !whole.is_empty() {
+                let mut lanes = [0.0_f32; LANES];
+                for (weights, by) in whole.iter().zip(by) {
+                    for i in 0..LANES {
+                        lanes[i] = weights[i].mul_add(by[i], lanes[i]);
+                    }
+                }
+                score += fold(lanes);
+            }
+            // The sum of probabilities is at most about R: never negative, so its bits order it.
+            *key = if *key == BAD { BAD } else { u64::from(i32::MAX as u32 - score.to_bits()) << 32 } | at;
+        }
     }
 }
 
 /// The sum of the lanes, halving them.
+#[inline(always)]
 fn fold(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
