@@ -12,12 +12,24 @@ const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 /// assert_eq!(foveate::rng::philox([0; 4], [0; 2]), [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
 /// ```
 pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    let (mut c, mut k) = (counter, key);
+    rounds(counter.map(|c| [u64::from(c)]), key).map(|[c]| c as u32)
+}
+
+/// The ten rounds, for `L` counters with one key: word `j` of counter `i` in the lower half of `c[j][i]`. The upper
+/// halves are ignored and left undefined, which lets the rounds run in 64-bit lanes without masking.
+#[inline(always)]
+pub(crate) fn rounds<const L: usize>(mut c: [[u64; L]; 4], mut key: [u32; 2]) -> [[u64; L]; 4] {
+    const LOWER: u64 = 0xFFFF_FFFF;
     for _ in 0..10 {
-        let p0 = u64::from(MULTIPLIER[0]) * u64::from(c[0]);
-        let p1 = u64::from(MULTIPLIER[1]) * u64::from(c[2]);
-        c = [(p1 >> 32) as u32 ^ c[1] ^ k[0], p1 as u32, (p0 >> 32) as u32 ^ c[3] ^ k[1], p0 as u32];
-        k = [k[0].wrapping_add(WEYL[0]), k[1].wrapping_add(WEYL[1])];
+        for i in 0..L {
+            let p0 = u64::from(MULTIPLIER[0]) * (c[0][i] & LOWER);
+            let p1 = u64::from(MULTIPLIER[1]) * (c[2][i] & LOWER);
+            c[0][i] = (p1 >> 32) ^ c[1][i] ^ u64::from(key[0]);
+            c[1][i] = p1;
+            c[2][i] = (p0 >> 32) ^ c[3][i] ^ u64::from(key[1]);
+            c[3][i] = p0;
+        }
+        key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
     c
 }

@@ -189,12 +189,14 @@ fn same_order(got: &[i64], want: &[i64], scores: &[f64]) -> std::result::Result<
         }
     }
     // Of candidates with exactly the same score, both lists hold the same first ones, in the same order.
-    let tied = |list: &[i64], with: f64| -> Vec<i64> {
-        list.iter().copied().filter(|&c| score(c) == with).collect()
+    let tied = |list: &[i64]| {
+        let mut by_score: std::collections::BTreeMap<u64, Vec<i64>> = Default::default();
+        list.iter().for_each(|&c| by_score.entry(score(c).to_bits()).or_default().push(c));
+        by_score
     };
-    for &c in got.iter().chain(want) {
-        let (a, b) = (tied(got, score(c)), tied(want, score(c)));
-        if a.iter().zip(&b).any(|(a, b)| a != b) {
+    let wanted = tied(want);
+    for (score, a) in tied(got) {
+        if let Some(b) = wanted.get(&score).filter(|b| a.iter().zip(*b).any(|(a, b)| a != b)) {
             return Err(format!("equal scores in another order: {a:?}, not {b:?}"));
         }
     }

@@ -69,15 +69,9 @@ pub(crate) fn tanh(x: f32) -> f32 {
     (t / (t + 2.0)).copysign(x)
 }
 
-/// The natural logarithm, within 1.0 ulp; −∞ at zero, NaN below, +∞ at +∞.
+/// log(1 + f) for |f| ≤ 1/3.
 #[inline(always)]
-pub(crate) fn log(x: f32) -> f32 {
-    // x = 2ᵏ m with m in [2/3, 4/3); subnormal arguments are scaled up first.
-    let tiny = x < f32::MIN_POSITIVE;
-    let (scaled, shift) = if tiny { (x * 8_388_608.0, -23.0) } else { (x, 0.0) };
-    let exponent = (scaled.to_bits() as i32).wrapping_sub(0x3F2A_AAAB) & !0x007F_FFFF;
-    let k = (exponent >> 23) as f32 + shift;
-    let f = f32::from_bits((scaled.to_bits() as i32).wrapping_sub(exponent) as u32) - 1.0;
+fn log1p_near(f: f32) -> f32 {
     // (log(1 + f) − f) / f², to a relative 4.7e-9 of log(1 + f).
     let mut p = -0.133_115_77_f32;
     p = p.mul_add(f, 0.140_060_9);
@@ -88,12 +82,55 @@ pub(crate) fn log(x: f32) -> f32 {
     p = p.mul_add(f, -0.249_995_07);
     p = p.mul_add(f, 0.333_332_1);
     p = p.mul_add(f, -0.5);
-    let y = k.mul_add(std::f32::consts::LN_2, (f * f).mul_add(p, f));
+    (f * f).mul_add(p, f)
+}
+
+/// The natural logarithm, within 1.0 ulp; −∞ at zero, NaN below, +∞ at +∞.
+#[inline(always)]
+pub(crate) fn log(x: f32) -> f32 {
+    // x = 2ᵏ m with m in [2/3, 4/3); subnormal arguments are scaled up first.
+    let tiny = x < f32::MIN_POSITIVE;
+    let (scaled, shift) = if tiny { (x * 8_388_608.0, -23.0) } else { (x, 0.0) };
+    let exponent = (scaled.to_bits() as i32).wrapping_sub(0x3F2A_AAAB) & !0x007F_FFFF;
+    let k = (exponent >> 23) as f32 + shift;
+    let f = f32::from_bits((scaled.to_bits() as i32).wrapping_sub(exponent) as u32) - 1.0;
+    let near = log1p_near(f);
+    let y = k.mul_add(std::f32::consts::LN_2, near);
     let y = if x < f32::INFINITY { y } else { x };
     let y = if x > 0.0 { y } else { f32::NAN };
     let y = if x == 0.0 { f32::NEG_INFINITY } else { y };
     // NaN failed both comparisons above and is NaN by now.
     y
+}
+
+/// `log(1 + x)`, within 2.5 ulp; −∞ at −1, NaN below, +∞ at +∞.
+#[inline(always)]
+pub(crate) fn log1p(x: f32) -> f32 {
+    let (near, far) = (log1p_near(x), log(1.0 + x));
+    if x.abs() < 0.333 { near } else { far }
+}
+
+/// `(sin, cos)` of `turn / 2³²` full turns, within 1.5e-7.
+#[inline(always)]
+pub(crate) fn sin_cos_turn(turn: u32) -> (f32, f32) {
+    // The nearest quarter turn, and the angle that is left: at most an eighth of a turn, exact as an integer.
+    let quarter = turn.wrapping_add(1 << 29) >> 30;
+    let x = turn.wrapping_sub(quarter << 30) as i32 as f32 * (std::f32::consts::TAU / 4_294_967_296.0);
+    let square = x * x;
+    // Taylor polynomials; the next terms are below 2e-9.
+    let mut s = 2.755_731_9e-6_f32;
+    s = s.mul_add(square, -1.984_127e-4);
+    s = s.mul_add(square, 8.333_333e-3);
+    s = s.mul_add(square, -0.166_666_67);
+    let sin = (s * square).mul_add(x, x);
+    let mut c = -2.755_731_9e-7_f32;
+    c = c.mul_add(square, 2.480_158_7e-5);
+    c = c.mul_add(square, -1.388_888_9e-3);
+    c = c.mul_add(square, 4.166_666_8e-2);
+    c = c.mul_add(square, -0.5);
+    let cos = c.mul_add(square, 1.0);
+    let (a, b) = if quarter & 1 == 0 { (sin, cos) } else { (cos, -sin) };
+    if quarter & 2 == 0 { (a, b) } else { (-a, -b) }
 }
 
 #[cfg(test)]
@@ -124,9 +161,10 @@ mod tests {
 
     #[test]
     fn functions_are_within_their_bounds() {
-        let checks: [(&str, f64, (f64, f32)); 4] = [
+        let checks: [(&str, f64, (f64, f32)); 5] = [
             ("exp", 1.1, worst(exp, f64::exp)),
             ("log", 1.0, worst(log, f64::ln)),
+            ("log1p", 2.5, worst(log1p, f64::ln_1p)),
             ("sigmoid", 2.8, worst(sigmoid, |x| 1.0 / (1.0 + (-x).exp()))),
             ("tanh", 2.0, worst(tanh, f64::tanh)),
         ];
@@ -145,5 +183,17 @@ mod tests {
         assert_eq!([sigmoid(0.0), sigmoid(f32::INFINITY), sigmoid(f32::NEG_INFINITY)], [0.5, 1.0, 0.0]);
         assert_eq!([tanh(f32::INFINITY), tanh(f32::NEG_INFINITY), tanh(1e-30)], [1.0, -1.0, 1e-30]);
         assert!(tanh(-0.0).is_sign_negative());
+    }
+
+    #[test]
+    fn sine_and_cosine_of_a_turn() {
+        let mut worst = 0.0_f64;
+        for turn in (0..=u32::MAX).step_by(65_521).chain([0, 1 << 29, 1 << 30, 3 << 29, 1 << 31, u32::MAX]) {
+            let (sin, cos) = sin_cos_turn(turn);
+            let angle = std::f64::consts::TAU * f64::from(turn) / 4_294_967_296.0;
+            worst = worst.max((f64::from(sin) - angle.sin()).abs()).max((f64::from(cos) - angle.cos()).abs());
+        }
+        println!("off by at most {worst:e}");
+        assert!(worst < 1.5e-7);
     }
 }

@@ -1,8 +1,10 @@
 //! What the CPU needs to hold tensors and hand them to kernels: pooled memory, typed views, and vectorised arithmetic.
 
+pub(crate) mod best;
 mod gemm;
 pub(crate) mod math;
 mod memory;
+pub(crate) mod philox;
 pub(crate) mod simd;
 mod view;
 

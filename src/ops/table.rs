@@ -42,6 +42,8 @@ table! {
     pool: MaxPool2d, MaxPool2dGrad;
     reduce: ArgMax, Max, MaxGrad, Sum;
     losses: Bce, BceGrad, BceWithLogits, BceWithLogitsGrad, CrossEntropy, CrossEntropyGrad, Nll, NllGrad;
+    philox: Philox, RandomWords;
+    sampling: GumbelMax, GumbelTopK;
     top_m_merge: TopMMerge;
     transpose: Transpose;
     unfold: Unfold, Fold;

@@ -42,7 +42,8 @@ impl MatMulGrad {
 
     fn of_b(&self, dc: &Tensor) -> Result<Tensor> {
         let (a, stored) = (kept(&self.a)?, self.flags.transpose_a);
-        let one_b = self.dims[1].elements() == self.dims[1][self.dims[1].rank() - 2..].iter().product::<usize>();
+        let one_b =
+            self.dims[1].elements() == self.dims[1][self.dims[1].rank() - 2..].iter().product::<usize>();
         // One matrix b under a batch of a: the sum over the batch is the inner axis of one long product.
         let long = one_b
             && !stored
