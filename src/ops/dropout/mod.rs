@@ -44,7 +44,10 @@ impl Op for Dropout {
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
         if !(0.0..1.0).contains(&self.p) {
-            return Err(Error::argument(Self::NAME, format!("p = {} must be at least 0 and less than 1", self.p)));
+            return Err(Error::argument(
+                Self::NAME,
+                format!("p = {} must be at least 0 and less than 1", self.p),
+            ));
         }
         Ok(smallvec![ins[0]])
     }

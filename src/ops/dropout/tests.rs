@@ -3,7 +3,9 @@ use crate::testing::*;
 
 #[test]
 fn masks_match_the_specification() {
-    for (dims, p) in [(vec![3, 5], 0.3), (vec![1], 0.9), (vec![40_001], 0.1), (vec![2, 3, 4], 0.0), (vec![0], 0.5)] {
+    for (dims, p) in
+        [(vec![3, 5], 0.3), (vec![1], 0.9), (vec![40_001], 0.1), (vec![2, 3, 4], 0.0), (vec![0], 0.5)]
+    {
         let x = random(crate::Dims::new(&dims).unwrap(), 1);
         judge(&Dropout { p, words: Rng::new(9).reserve(x.elements() as u64) }, &[&x]);
     }

@@ -35,7 +35,8 @@ impl MaxPool2d {
         y.fill(f32::NEG_INFINITY);
         codes.fill(u8::MAX);
         for i in 0..self.kernel[0] {
-            let Some(row) = (r * self.stride[0] + i).checked_sub(self.padding[0]).filter(|row| *row < height) else {
+            let Some(row) = (r * self.stride[0] + i).checked_sub(self.padding[0]).filter(|row| *row < height)
+            else {
                 continue;
             };
             let x = &x[row * width..(row + 1) * width];
@@ -72,7 +73,8 @@ impl MaxPool2dGrad {
             return Ok(());
         }
         let (plane, image) = (output[0] * output[1], self.image[0] * self.image[1]);
-        let planes = dx.par_chunks_mut(image).zip(dy.par_chunks(plane)).zip(codes.par_chunks(plane)).with_min_len(8);
+        let planes =
+            dx.par_chunks_mut(image).zip(dy.par_chunks(plane)).zip(codes.par_chunks(plane)).with_min_len(8);
         planes.for_each(|((dx, dy), codes)| {
             dx.fill(0.0);
             for (at, (dy, code)) in dy.iter().zip(codes).enumerate() {

@@ -48,7 +48,10 @@ impl MaxPool2d {
             return Err(Error::argument(op, what));
         }
         if self.kernel[0] * self.kernel[1] > 256 {
-            let what = format!("windows of {:?} have more than 256 positions: pool twice, or use global_max_pool", self.kernel);
+            let what = format!(
+                "windows of {:?} have more than 256 positions: pool twice, or use global_max_pool",
+                self.kernel
+            );
             return Err(Error::argument(op, what));
         }
         Ok([0, 1].map(|a| (image[a] + 2 * self.padding[a] - self.kernel[a]) / self.stride[a] + 1))
@@ -88,7 +91,10 @@ impl Op for MaxPool2dGrad {
         check_dtypes(Self::NAME, ins, &[DType::F32, DType::U8])?;
         let [b, c, oh, ow] = axes(Self::NAME, "dy", &ins[0], "(B, C, h, w)")?;
         if ins[1].dims != ins[0].dims || self.pool.output(Self::NAME, self.image)? != [oh, ow] {
-            let what = format!("dy {}, codes {}, image {:?}: they do not belong together", ins[0].dims, ins[1].dims, self.image);
+            let what = format!(
+                "dy {}, codes {}, image {:?}: they do not belong together",
+                ins[0].dims, ins[1].dims, self.image
+            );
             return Err(Error::shape(Self::NAME, what));
         }
         Ok(smallvec![Meta::f32([b, c, self.image[0], self.image[1]])])
@@ -127,7 +133,8 @@ pub fn max_pool2d(x: &Tensor, kernel: [usize; 2], stride: [usize; 2], padding: [
 /// # Ok(()) }
 /// ```
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
-    let _: [usize; 4] = axes("global_avg_pool", "the image", &Meta::new(x.dims(), x.dtype()), "(B, C, H, W)")?;
+    let _: [usize; 4] =
+        axes("global_avg_pool", "the image", &Meta::new(x.dims(), x.dtype()), "(B, C, H, W)")?;
     ops::mean(x, &[2, 3])
 }
 
@@ -141,6 +148,7 @@ pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
 /// # Ok(()) }
 /// ```
 pub fn global_max_pool(x: &Tensor) -> Result<Tensor> {
-    let _: [usize; 4] = axes("global_max_pool", "the image", &Meta::new(x.dims(), x.dtype()), "(B, C, H, W)")?;
+    let _: [usize; 4] =
+        axes("global_max_pool", "the image", &Meta::new(x.dims(), x.dtype()), "(B, C, H, W)")?;
     ops::max(x, &[2, 3])
 }

@@ -37,7 +37,13 @@ pub(super) fn grad<T: Real>(op: &MaxPool2dGrad, dy: &In<T>, codes: &In<T>, dx: &
 }
 
 /// Where position `[i, j]` of window `[r, q]` stands in the image, unless it is padding.
-fn pixel(op: &MaxPool2d, image: [usize; 2], plane: usize, window: [usize; 2], position: [usize; 2]) -> Option<usize> {
+fn pixel(
+    op: &MaxPool2d,
+    image: [usize; 2],
+    plane: usize,
+    window: [usize; 2],
+    position: [usize; 2],
+) -> Option<usize> {
     let at = |axis: usize| {
         let from = (window[axis] * op.stride[axis] + position[axis]).checked_sub(op.padding[axis])?;
         (from < image[axis]).then_some(from)

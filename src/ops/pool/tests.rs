@@ -46,9 +46,16 @@ fn gradients_agree_with_differences() {
 #[test]
 fn misuse_is_a_typed_error() {
     let x = random([1, 1, 4, 4], 1);
-    for (kernel, stride, padding) in [([0, 1], [1, 1], [0, 0]), ([2, 2], [0, 1], [0, 0]), ([2, 2], [1, 1], [2, 0]), ([5, 5], [1, 1], [0, 0])]
-    {
-        assert!(matches!(max_pool2d(&x, kernel, stride, padding), Err(Error::Argument { op: "max_pool2d", .. })));
+    for (kernel, stride, padding) in [
+        ([0, 1], [1, 1], [0, 0]),
+        ([2, 2], [0, 1], [0, 0]),
+        ([2, 2], [1, 1], [2, 0]),
+        ([5, 5], [1, 1], [0, 0]),
+    ] {
+        assert!(matches!(
+            max_pool2d(&x, kernel, stride, padding),
+            Err(Error::Argument { op: "max_pool2d", .. })
+        ));
     }
     assert!(max_pool2d(&random([1, 1, 40, 40], 1), [20, 20], [1, 1], [0, 0]).is_err());
     assert!(matches!(global_avg_pool(&random([4, 4], 1)), Err(Error::Shape { op: "global_avg_pool", .. })));
