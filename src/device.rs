@@ -1,5 +1,7 @@
 //! Devices, operations, and [`run`]: the one place in the crate that decides where an operation executes.
 
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::{
     Dims, cpu,
     dtype::DType,
@@ -16,6 +18,9 @@ use std::{fmt, sync::Arc};
 pub enum Device {
     /// The host's processor: all its threads, and the widest vectors it has.
     Cpu,
+    /// An NVIDIA GPU, through the driver.
+    #[cfg(feature = "cuda")]
+    Cuda(Arc<cuda::Cuda>),
 }
 
 /// The kind of a [`Device`], without the device.
@@ -52,10 +57,36 @@ pub struct Memory {
 }
 
 impl Device {
+    /// The NVIDIA GPU with this ordinal; asking again gives the same device.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if there is no driver, no such GPU, one of them is too old for the embedded kernels, or the
+    /// crate was built without the feature `cuda`.
+    ///
+    /// ```
+    /// use foveate::{Device, Error};
+    /// match Device::cuda(0) {
+    ///     Ok(device) => println!("{device}"),
+    ///     Err(Error::NoDevice { why, .. }) => println!("no CUDA here: {why}"),
+    ///     Err(other) => panic!("{other}"),
+    /// }
+    /// ```
+    pub fn cuda(ordinal: usize) -> Result<Device> {
+        #[cfg(feature = "cuda")]
+        return cuda::Cuda::new(ordinal).map(Device::Cuda);
+        #[cfg(not(feature = "cuda"))]
+        Err(Error::NoDevice {
+            device: format!("cuda:{ordinal}"),
+            why: "the crate was built without the feature `cuda`".into(),
+        })
+    }
+
     /// The kind of this device.
     pub fn kind(&self) -> DeviceKind {
         match self {
             Device::Cpu => DeviceKind::Cpu,
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => DeviceKind::Cuda,
         }
     }
 
@@ -63,6 +94,10 @@ impl Device {
     pub fn same(&self, other: &Device) -> bool {
         match (self, other) {
             (Device::Cpu, Device::Cpu) => true,
+            #[cfg(feature = "cuda")]
+            (Device::Cuda(a), Device::Cuda(b)) => Arc::ptr_eq(a, b),
+            #[cfg(feature = "cuda")]
+            _ => false,
         }
     }
 
@@ -70,6 +105,8 @@ impl Device {
     pub fn memory(&self) -> Memory {
         match self {
             Device::Cpu => cpu::memory(),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => device.memory(),
         }
     }
 
@@ -77,6 +114,8 @@ impl Device {
     pub fn reset_peak(&self) {
         match self {
             Device::Cpu => cpu::reset_peak(),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => device.reset_peak(),
         }
     }
 
@@ -84,6 +123,9 @@ impl Device {
     pub fn release(&self) {
         match self {
             Device::Cpu => cpu::release(),
+            // A failed device keeps its memory; the next operation on it says why.
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => drop(device.release()),
         }
     }
 
@@ -91,6 +133,8 @@ impl Device {
     pub fn synchronize(&self) -> Result<()> {
         match self {
             Device::Cpu => Ok(()),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => device.synchronize(),
         }
     }
 
@@ -110,6 +154,8 @@ impl Device {
                 block.bytes_mut().copy_from_slice(data);
                 Ok(Buffer::Cpu(Arc::new(block)))
             }
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => Ok(Buffer::Cuda(Arc::new(cuda::Block::upload(device, data)?))),
         }
     }
 
@@ -117,6 +163,8 @@ impl Device {
     pub(crate) fn download(&self, buffer: &Buffer, start: usize, to: &mut [u8]) -> Result<()> {
         match buffer {
             Buffer::Cpu(block) => to.copy_from_slice(&block.bytes()[start..start + to.len()]),
+            #[cfg(feature = "cuda")]
+            Buffer::Cuda(block) => block.download(start, to)?,
         }
         Ok(())
     }
@@ -126,6 +174,8 @@ impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Device::Cpu => f.write_str(cpu::NAME),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => device.fmt(f),
         }
     }
 }
@@ -197,6 +247,13 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
 
     /// Runs on the CPU.
     fn cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()>;
+
+    /// Runs on an NVIDIA GPU. Without a kernel: an error.
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, cx: &cuda::Cx, _ins: &[cuda::In], _outs: &[cuda::Out]) -> Result<()> {
+        let what = "move the operands to a device that has one with to_device".into();
+        Err(Error::Unsupported { op: Self::NAME, device: cx.device().to_string(), what })
+    }
 }
 
 /// Writes the device arms of an [`Op`] inside its `impl`: `arms!(cpu)`, `arms!(cpu, wgpu)` or `arms!(cpu, wgpu, cuda)`
@@ -213,7 +270,42 @@ macro_rules! arms {
         fn cpu(&self, ins: &[$crate::cpu::In], outs: &mut [$crate::cpu::Out]) -> $crate::Result<()> {
             self.on_cpu(ins, outs)
         }
+        $($crate::__arm!($more);)*
     };
+}
+
+/// One further arm of [`arms!`]. The macro of each device exists twice, since a `cfg` in an expansion would ask for the
+/// features of the crate that it is expanded in.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __arm {
+    (wgpu) => {};
+    (cuda) => {
+        $crate::__arm_cuda!();
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+#[cfg(feature = "cuda")]
+macro_rules! __arm_cuda {
+    () => {
+        fn cuda(
+            &self,
+            cx: &$crate::cuda::Cx,
+            ins: &[$crate::cuda::In],
+            outs: &[$crate::cuda::Out],
+        ) -> $crate::Result<()> {
+            self.on_cuda(cx, ins, outs)
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+#[cfg(not(feature = "cuda"))]
+macro_rules! __arm_cuda {
+    () => {};
 }
 
 /// Runs an operation: checks the arguments, allocates the results, and dispatches on the device. Nothing is recorded.
@@ -231,7 +323,7 @@ pub fn run<O: Op>(op: &O, ins: &[&Tensor]) -> Result<Outputs> {
                 blocks
                     .push(cpu::Block::new(meta.dims.elements().saturating_mul(meta.dtype.size()), O::NAME)?);
             }
-            let views = cpu_views(ins);
+            let views = cpu_views::<O>(ins)?;
             let outs = blocks.iter_mut().zip(&metas);
             let mut outs: SmallVec<[cpu::Out; 2]> = outs
                 .map(|(block, m)| cpu::Out { dims: m.dims, dtype: m.dtype, bytes: block.bytes_mut() })
@@ -240,6 +332,11 @@ pub fn run<O: Op>(op: &O, ins: &[&Tensor]) -> Result<Outputs> {
             drop(outs);
             let done = blocks.into_iter().zip(&metas);
             Ok(done.map(|(block, meta)| wrap(Buffer::Cpu(Arc::new(block)), meta)).collect())
+        }
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => {
+            let done = cuda::run(op, &device, ins, &metas)?.into_iter().zip(&metas);
+            Ok(done.map(|(block, meta)| wrap(Buffer::Cuda(Arc::new(block)), meta)).collect())
         }
     }
 }
@@ -277,7 +374,7 @@ pub fn run_in_place<O: Op>(op: &O, state: &mut [&mut Tensor], ins: &[&Tensor]) -
             let mut blocks: SmallVec<[(&mut cpu::Block, usize, Meta); 4]> = SmallVec::new();
             for (tensor, meta) in state.iter_mut().zip(&metas) {
                 let start = tensor.offset * tensor.dtype.size();
-                let Buffer::Cpu(block) = &mut tensor.buffer;
+                let Some(block) = tensor.buffer.on_cpu_mut() else { return Err(not_on_cpu::<O>()) };
                 if Arc::get_mut(block).is_none() {
                     let mut copy = cpu::Block::new(block.bytes().len(), O::NAME)?;
                     copy.bytes_mut().copy_from_slice(block.bytes());
@@ -293,8 +390,10 @@ pub fn run_in_place<O: Op>(op: &O, state: &mut [&mut Tensor], ins: &[&Tensor]) -
                 let bytes = &mut block.bytes_mut()[*start..*start + len];
                 outs.push(cpu::Out { dims: meta.dims, dtype: meta.dtype, bytes });
             }
-            op.cpu(&cpu_views(ins), &mut outs)
+            op.cpu(&cpu_views::<O>(ins)?, &mut outs)
         }
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => cuda::run_in_place(op, &device, state, ins, &metas),
     }
 }
 
@@ -331,15 +430,22 @@ fn device_of<O: Op>(ins: &[&Tensor]) -> Result<Device> {
     Ok(device)
 }
 
-fn cpu_views<'a>(ins: &[&'a Tensor]) -> SmallVec<[cpu::In<'a>; 8]> {
+fn cpu_views<'a, O: Op>(ins: &[&'a Tensor]) -> Result<SmallVec<[cpu::In<'a>; 8]>> {
     ins.iter()
         .map(|t| {
-            let Buffer::Cpu(block) = &t.buffer;
+            let block = t.buffer.on_cpu().ok_or_else(not_on_cpu::<O>)?;
             let start = t.offset * t.dtype.size();
             let bytes = &block.bytes()[start..start + t.dims.elements() * t.dtype.size()];
-            cpu::In { dims: t.dims, dtype: t.dtype, bytes }
+            Ok(cpu::In { dims: t.dims, dtype: t.dtype, bytes })
         })
         .collect()
+}
+
+fn not_on_cpu<O: Op>() -> Error {
+    Error::DeviceMismatch {
+        op: O::NAME,
+        what: "a tensor of another device among the CPU's: use to_device".into(),
+    }
 }
 
 /// Runs the specification on `f64` tensors. `state` is the present value of the results, for updates in place.

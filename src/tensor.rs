@@ -13,12 +13,34 @@ use std::{fmt, ops::Range, sync::Arc};
 #[derive(Clone)]
 pub(crate) enum Buffer {
     Cpu(Arc<cpu::Block>),
+    #[cfg(feature = "cuda")]
+    Cuda(Arc<crate::cuda::Block>),
 }
 
 impl Buffer {
     pub(crate) fn device(&self) -> Device {
         match self {
             Buffer::Cpu(_) => Device::Cpu,
+            #[cfg(feature = "cuda")]
+            Buffer::Cuda(block) => Device::Cuda(block.device().clone()),
+        }
+    }
+
+    /// The block of a buffer on the CPU.
+    pub(crate) fn on_cpu(&self) -> Option<&Arc<cpu::Block>> {
+        match self {
+            Buffer::Cpu(block) => Some(block),
+            #[cfg(feature = "cuda")]
+            Buffer::Cuda(_) => None,
+        }
+    }
+
+    /// As [`Buffer::on_cpu`], to replace or write.
+    pub(crate) fn on_cpu_mut(&mut self) -> Option<&mut Arc<cpu::Block>> {
+        match self {
+            Buffer::Cpu(block) => Some(block),
+            #[cfg(feature = "cuda")]
+            Buffer::Cuda(_) => None,
         }
     }
 
@@ -26,6 +48,8 @@ impl Buffer {
     pub(crate) fn address(&self) -> usize {
         match self {
             Buffer::Cpu(block) => Arc::as_ptr(block) as usize,
+            #[cfg(feature = "cuda")]
+            Buffer::Cuda(block) => Arc::as_ptr(block) as usize,
         }
     }
 }

@@ -5,13 +5,15 @@
 //! `(H + top + bottom − kh) / sh + 1` rows and `(W + left + right − kw) / sw + 1` columns.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
 
 use crate::{
-    DType,
+    DType, DeviceKind,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{axes, check_dtypes},
@@ -96,7 +98,7 @@ pub(crate) struct Shape {
 
 impl Op for Conv2d {
     const NAME: &'static str = "conv2d";
-    crate::arms!(cpu);
+    crate::arms!(cpu, cuda);
 
     /// Operands: x (B, C, H, W), weight (O, C / groups, kh, kw) and, if there is one, bias (O).
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
@@ -130,7 +132,7 @@ pub struct Conv2dGradInput {
 
 impl Op for Conv2dGradInput {
     const NAME: &'static str = "conv2d_grad_input";
-    crate::arms!(cpu);
+    crate::arms!(cpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
@@ -159,7 +161,7 @@ pub struct Conv2dGradWeight {
 
 impl Op for Conv2dGradWeight {
     const NAME: &'static str = "conv2d_grad_weight";
-    crate::arms!(cpu);
+    crate::arms!(cpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
@@ -169,6 +171,15 @@ impl Op for Conv2dGradWeight {
         let shape = self.conv.shape(Self::NAME, x, weight)?;
         check_dy(Self::NAME, dy, &shape)?;
         Ok(smallvec![Meta::f32(weight)])
+    }
+
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        #[cfg(feature = "cuda")]
+        if device == DeviceKind::Cuda {
+            return self.cuda_scratch(ins);
+        }
+        let _ = (device, ins);
+        0
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

@@ -1,13 +1,15 @@
 //! Sums, means and maxima over axes, and the position of a maximum.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
 
 use crate::{
-    DType, Dims,
+    DType, DeviceKind, Dims,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{check_dtypes, scale},
@@ -29,11 +31,20 @@ pub struct Sum {
 
 impl Op for Sum {
     const NAME: &'static str = "sum";
-    crate::arms!(cpu);
+    crate::arms!(cpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
         Ok(smallvec![Meta::f32(kept(Self::NAME, ins[0].dims, &self.summed)?)])
+    }
+
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        #[cfg(feature = "cuda")]
+        if device == DeviceKind::Cuda {
+            return self.cuda_scratch(ins);
+        }
+        let _ = (device, ins);
+        0
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

@@ -12,12 +12,14 @@
 //! chunk by chunk, gives the same indices as one call over all N.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod spec;
 #[cfg(test)]
 mod tests;
 
 use crate::{
-    DType,
+    DType, DeviceKind,
     device::{Meta, Metas, Op, run1},
     error::{Error, Result},
     ops::{axes, check_dtypes},
@@ -37,7 +39,7 @@ pub struct TopMMerge {
 
 impl Op for TopMMerge {
     const NAME: &'static str = "top_m_merge";
-    crate::arms!(cpu);
+    crate::arms!(cpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -54,6 +56,15 @@ impl Op for TopMMerge {
             return Err(Error::shape(Self::NAME, format!("{n} candidates, but indices are 32-bit")));
         }
         Ok(smallvec![Meta::new([b, self.keep.min(n)], DType::I32)])
+    }
+
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        #[cfg(feature = "cuda")]
+        if device == DeviceKind::Cuda {
+            return self.cuda_scratch(ins);
+        }
+        let _ = (device, ins);
+        0
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

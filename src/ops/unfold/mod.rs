@@ -4,6 +4,8 @@
 //! `rows = (H − ph) / sh + 1` and `columns = (W − pw) / sw + 1`; remainders at the right and bottom edge are dropped.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -62,7 +64,7 @@ pub struct Unfold {
 
 impl Op for Unfold {
     const NAME: &'static str = "unfold";
-    crate::arms!(cpu);
+    crate::arms!(cpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let dtype = ins.first().map_or(DType::F32, |x| x.dtype);
@@ -89,7 +91,7 @@ pub struct Fold {
 
 impl Op for Fold {
     const NAME: &'static str = "fold";
-    crate::arms!(cpu);
+    crate::arms!(cpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;

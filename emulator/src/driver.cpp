@@ -1,0 +1,452 @@
+// The CUDA driver's entry points, as far as cudarc and this crate's device layer call them. Every call does its work
+// before it returns, so streams and events keep their order trivially. What is not here is refused by a stub
+// (unsupported.cpp) with CUDA_ERROR_NOT_SUPPORTED.
+
+#include "ptx.h"
+#include "scheduler.h"
+
+#include <chrono>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#define API extern "C" __attribute__((visibility("default"))) int
+
+namespace {
+
+constexpr size_t ALIGNMENT = 256;
+
+struct Event {
+    std::chrono::steady_clock::time_point at;
+    bool recorded = false;
+};
+
+struct Context {
+    int retained = 0;
+};
+
+std::recursive_mutex lock_of_all;
+using namespace emulator;
+using Lock = std::lock_guard<std::recursive_mutex>;
+bool initialized;
+Context primary;
+thread_local Context* current_context;
+std::map<uintptr_t, size_t> allocations;  // start -> bytes
+std::set<void*> host_allocations, streams;
+std::set<Module*> modules;
+std::set<Event*> events;
+size_t in_use;
+
+size_t total_memory() {
+    const char* text = getenv("FOVEATE_EMULATOR_MEMORY");  // bytes
+    return text ? strtoull(text, nullptr, 10) : (size_t)4 << 30;
+}
+
+int need_context() {
+    if (!initialized) return NOT_INITIALIZED;
+    return current_context && current_context->retained > 0 ? SUCCESS : INVALID_CONTEXT;
+}
+
+// Whether [at, at + bytes) lies in one allocation.
+bool owned(uintptr_t at, size_t bytes) {
+    auto after = allocations.upper_bound(at);
+    if (after == allocations.begin()) return bytes == 0;
+    auto of = std::prev(after);
+    return bytes == 0 || (at - of->first <= of->second && bytes <= of->second - (at - of->first));
+}
+
+bool known_stream(void* stream) {
+    // Null, and the two handles that stand for the default streams.
+    return reinterpret_cast<uintptr_t>(stream) <= 2 || streams.count(stream);
+}
+
+#define NEED(condition, code) \
+    do {                      \
+        if (!(condition)) return code; \
+    } while (0)
+#define NEED_CONTEXT()                      \
+    Lock lock(lock_of_all);                 \
+    if (int code = need_context()) return code
+
+struct Named {
+    int code;
+    const char* name;
+    const char* text;
+};
+const Named CODES[] = {
+    {SUCCESS, "CUDA_SUCCESS", "no error"},
+    {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+    {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+    {NOT_INITIALIZED, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
+    {NO_DEVICE, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
+    {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
+    {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {INVALID_PTX, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
+    {UNSUPPORTED_PTX_VERSION, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain"},
+    {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
+    {NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {600, "CUDA_ERROR_NOT_READY", "device not ready"},
+    {ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
+    {LAUNCH_OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "too many resources requested for launch"},
+    {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
+    {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
+};
+
+std::string last_failure;
+
+}  // namespace
+
+int emulator::fail(int code, const std::string& what) {
+    Lock lock(lock_of_all);
+    last_failure = what;
+    fprintf(stderr, "foveate emulator: %s\n", what.c_str());
+    return code;
+}
+
+// Errors
+
+API cuGetErrorName(int code, const char** name) {
+    for (const Named& known : CODES)
+        if (known.code == code) return *name = known.name, SUCCESS;
+    return *name = nullptr, INVALID_VALUE;
+}
+
+// For a failed launch or module: the emulator's own report.
+API cuGetErrorString(int code, const char** text) {
+    Lock lock(lock_of_all);
+    static thread_local std::string kept;
+    for (const Named& known : CODES) {
+        if (known.code != code) continue;
+        bool reported = code == LAUNCH_FAILED || code == INVALID_IMAGE || code == LAUNCH_OUT_OF_RESOURCES || code == INVALID_PTX;
+        kept = reported && !last_failure.empty() ? std::string(known.text) + ": " + last_failure : known.text;
+        return *text = kept.c_str(), SUCCESS;
+    }
+    return *text = nullptr, INVALID_VALUE;
+}
+
+// Device
+
+API cuInit(unsigned flags) {
+    Lock lock(lock_of_all);
+    NEED(flags == 0, INVALID_VALUE);
+    if (!emulator::order_is_known()) return fail(INVALID_VALUE, "FOVEATE_EMULATOR_ORDER must be forward, reversed or shuffled[:seed]");
+    initialized = true;
+    return SUCCESS;
+}
+
+API cuDriverGetVersion(int* version) { return *version = DRIVER_VERSION, SUCCESS; }
+
+API cuDeviceGetCount(int* count) { return *count = 1, initialized ? SUCCESS : NOT_INITIALIZED; }
+
+API cuDeviceGet(int* device, int ordinal) {
+    NEED(initialized, NOT_INITIALIZED);
+    NEED(ordinal == 0, INVALID_DEVICE);
+    return *device = 0, SUCCESS;
+}
+
+API cuDeviceGetName(char* name, int length, int device) {
+    NEED(device == 0, INVALID_DEVICE);
+    return snprintf(name, (size_t)length, "emulator"), SUCCESS;
+}
+
+API cuDeviceGetUuid(unsigned char* uuid, int device) {
+    NEED(device == 0, INVALID_DEVICE);
+    return memcpy(uuid, "foveate emulator", 16), SUCCESS;
+}
+API cuDeviceGetUuid_v2(unsigned char* uuid, int device) { return cuDeviceGetUuid(uuid, device); }
+
+API cuDeviceTotalMem_v2(size_t* bytes, int device) {
+    NEED(device == 0, INVALID_DEVICE);
+    return *bytes = total_memory(), SUCCESS;
+}
+
+API cuDeviceGetAttribute(int* value, int attribute, int device) {
+    NEED(device == 0, INVALID_DEVICE);
+    static const std::map<int, int> values = {
+        {1, (int)MAX_THREADS}, {2, 1024}, {3, 1024}, {4, 64},                      // threads per block; block x, y, z
+        {5, (int)MAX_GRID_X}, {6, (int)MAX_GRID_YZ}, {7, (int)MAX_GRID_YZ},        // grid x, y, z
+        {8, (int)SHARED_DEFAULT}, {9, 65536}, {10, 32}, {12, 65536},               // shared, constant, warp, registers per block
+        {13, 1000000}, {16, 1}, {31, 0}, {36, 1000000}, {37, 64}, {38, 1 << 20},   // clock, multiprocessors, concurrency, bus, L2
+        {39, 2048}, {40, 1}, {41, 1}, {75, MAJOR}, {76, MINOR}, {81, 164 * 1024},  // per multiprocessor; capability; shared
+        {82, 65536}, {83, 0}, {95, 0}, {97, (int)SHARED_OPT_IN}, {106, 32}, {111, 1024}, {115, 0},
+    };
+    auto found = values.find(attribute);
+    return *value = found == values.end() ? 0 : found->second, SUCCESS;
+}
+
+// Context
+
+API cuDevicePrimaryCtxRetain(void** context, int device) {
+    Lock lock(lock_of_all);
+    NEED(initialized, NOT_INITIALIZED);
+    NEED(device == 0, INVALID_DEVICE);
+    primary.retained++;
+    return *context = &primary, SUCCESS;
+}
+API cuDevicePrimaryCtxRelease_v2(int device) {
+    Lock lock(lock_of_all);
+    NEED(device == 0, INVALID_DEVICE);
+    NEED(primary.retained > 0, INVALID_CONTEXT);
+    primary.retained--;
+    return SUCCESS;
+}
+API cuDevicePrimaryCtxGetState(int device, unsigned* flags, int* active) {
+    NEED(device == 0, INVALID_DEVICE);
+    return *flags = 0, *active = primary.retained > 0, SUCCESS;
+}
+API cuCtxGetCurrent(void** context) {
+    NEED(initialized, NOT_INITIALIZED);
+    return *context = current_context, SUCCESS;
+}
+API cuCtxSetCurrent(void* context) {
+    NEED(initialized, NOT_INITIALIZED);
+    NEED(context == nullptr || context == &primary, INVALID_CONTEXT);
+    current_context = static_cast<Context*>(context);
+    return SUCCESS;
+}
+API cuCtxGetDevice(int* device) {
+    NEED_CONTEXT();
+    return *device = 0, SUCCESS;
+}
+API cuCtxSynchronize() { NEED_CONTEXT(); return SUCCESS; }
+API cuCtxGetStreamPriorityRange(int* least, int* greatest) {
+    NEED_CONTEXT();
+    return *least = 0, *greatest = 0, SUCCESS;
+}
+API cuCtxSetFlags(unsigned) { NEED_CONTEXT(); return SUCCESS; }
+
+// Memory
+
+API cuMemAlloc_v2(uintptr_t* at, size_t bytes) {
+    NEED_CONTEXT();
+    NEED(bytes > 0, INVALID_VALUE);
+    NEED(bytes <= total_memory() - std::min(total_memory(), in_use), OUT_OF_MEMORY);
+    void* start = nullptr;
+    if (posix_memalign(&start, ALIGNMENT, bytes)) return OUT_OF_MEMORY;
+    memset(start, 0xff, bytes);  // unwritten memory reads as NaN
+    allocations[reinterpret_cast<uintptr_t>(start)] = bytes;
+    in_use += bytes;
+    return *at = reinterpret_cast<uintptr_t>(start), SUCCESS;
+}
+API cuMemAllocAsync(uintptr_t* at, size_t bytes, void* stream) {
+    NEED(known_stream(stream), INVALID_HANDLE);
+    return cuMemAlloc_v2(at, bytes);
+}
+API cuMemFree_v2(uintptr_t at) {
+    NEED_CONTEXT();
+    if (at == 0) return SUCCESS;
+    auto found = allocations.find(at);
+    NEED(found != allocations.end(), INVALID_VALUE);
+    in_use -= found->second;
+    memset(reinterpret_cast<void*>(at), 0xff, found->second);
+    allocations.erase(found);
+    return free(reinterpret_cast<void*>(at)), SUCCESS;
+}
+API cuMemFreeAsync(uintptr_t at, void* stream) {
+    NEED(known_stream(stream), INVALID_HANDLE);
+    return cuMemFree_v2(at);
+}
+API cuMemGetInfo_v2(size_t* free_bytes, size_t* total) {
+    NEED_CONTEXT();
+    *total = total_memory();
+    return *free_bytes = *total - std::min(*total, in_use), SUCCESS;
+}
+API cuMemGetAddressRange_v2(uintptr_t* start, size_t* bytes, uintptr_t at) {
+    NEED_CONTEXT();
+    NEED(owned(at, 1), NOT_FOUND);
+    auto of = std::prev(allocations.upper_bound(at));
+    if (start) *start = of->first;
+    if (bytes) *bytes = of->second;
+    return SUCCESS;
+}
+API cuMemHostAlloc(void** at, size_t bytes, unsigned) {
+    NEED_CONTEXT();
+    if (posix_memalign(at, 4096, bytes ? bytes : 1)) return OUT_OF_MEMORY;
+    return host_allocations.insert(*at), SUCCESS;
+}
+API cuMemAllocHost_v2(void** at, size_t bytes) { return cuMemHostAlloc(at, bytes, 0); }
+API cuMemFreeHost(void* at) {
+    NEED_CONTEXT();
+    NEED(host_allocations.erase(at) == 1, INVALID_VALUE);
+    return free(at), SUCCESS;
+}
+
+API cuMemcpyHtoD_v2(uintptr_t to, const void* from, size_t bytes) {
+    NEED_CONTEXT();
+    NEED(owned(to, bytes), INVALID_VALUE);
+    return memcpy(reinterpret_cast<void*>(to), from, bytes), SUCCESS;
+}
+API cuMemcpyDtoH_v2(void* to, uintptr_t from, size_t bytes) {
+    NEED_CONTEXT();
+    NEED(owned(from, bytes), INVALID_VALUE);
+    return memcpy(to, reinterpret_cast<void*>(from), bytes), SUCCESS;
+}
+API cuMemcpyDtoD_v2(uintptr_t to, uintptr_t from, size_t bytes) {
+    NEED_CONTEXT();
+    NEED(owned(to, bytes) && owned(from, bytes), INVALID_VALUE);
+    return memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes), SUCCESS;
+}
+API cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* stream) {
+    NEED(known_stream(stream), INVALID_HANDLE);
+    return cuMemcpyHtoD_v2(to, from, bytes);
+}
+API cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* stream) {
+    NEED(known_stream(stream), INVALID_HANDLE);
+    return cuMemcpyDtoH_v2(to, from, bytes);
+}
+API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, void* stream) {
+    NEED(known_stream(stream), INVALID_HANDLE);
+    return cuMemcpyDtoD_v2(to, from, bytes);
+}
+API cuMemsetD8_v2(uintptr_t at, unsigned char value, size_t bytes) {
+    NEED_CONTEXT();
+    NEED(owned(at, bytes), INVALID_VALUE);
+    return memset(reinterpret_cast<void*>(at), value, bytes), SUCCESS;
+}
+API cuMemsetD8Async(uintptr_t at, unsigned char value, size_t bytes, void* stream) {
+    NEED(known_stream(stream), INVALID_HANDLE);
+    return cuMemsetD8_v2(at, value, bytes);
+}
+API cuMemsetD32_v2(uintptr_t at, unsigned value, size_t count) {
+    NEED_CONTEXT();
+    NEED(owned(at, 4 * count), INVALID_VALUE);
+    for (size_t i = 0; i < count; i++) reinterpret_cast<unsigned*>(at)[i] = value;
+    return SUCCESS;
+}
+API cuMemsetD32Async(uintptr_t at, unsigned value, size_t count, void* stream) {
+    NEED(known_stream(stream), INVALID_HANDLE);
+    return cuMemsetD32_v2(at, value, count);
+}
+
+// Streams and events: every call has done its work when it returns, so there is never anything to wait for.
+
+API cuStreamCreate(void** stream, unsigned) {
+    NEED_CONTEXT();
+    return streams.insert(*stream = new char), SUCCESS;
+}
+API cuStreamCreateWithPriority(void** stream, unsigned flags, int) { return cuStreamCreate(stream, flags); }
+API cuStreamDestroy_v2(void* stream) {
+    NEED_CONTEXT();
+    NEED(streams.erase(stream) == 1, INVALID_HANDLE);
+    return delete static_cast<char*>(stream), SUCCESS;
+}
+API cuStreamSynchronize(void* stream) {
+    NEED_CONTEXT();
+    return known_stream(stream) ? SUCCESS : INVALID_HANDLE;
+}
+API cuStreamQuery(void* stream) { return cuStreamSynchronize(stream); }
+API cuStreamWaitEvent(void* stream, void* event, unsigned) {
+    NEED_CONTEXT();
+    return known_stream(stream) && events.count(static_cast<Event*>(event)) ? SUCCESS : INVALID_HANDLE;
+}
+API cuStreamIsCapturing(void* stream, int* status) {
+    NEED_CONTEXT();
+    NEED(known_stream(stream), INVALID_HANDLE);
+    return *status = 0, SUCCESS;
+}
+API cuLaunchHostFunc(void* stream, void (*function)(void*), void* argument) {
+    {
+        NEED_CONTEXT();
+        NEED(known_stream(stream), INVALID_HANDLE);
+    }
+    return function(argument), SUCCESS;
+}
+
+API cuEventCreate(void** event, unsigned) {
+    NEED_CONTEXT();
+    Event* made = new Event;
+    events.insert(made);
+    return *event = made, SUCCESS;
+}
+API cuEventDestroy_v2(void* event) {
+    NEED_CONTEXT();
+    NEED(events.erase(static_cast<Event*>(event)) == 1, INVALID_HANDLE);
+    return delete static_cast<Event*>(event), SUCCESS;
+}
+API cuEventRecord(void* event, void* stream) {
+    NEED_CONTEXT();
+    NEED(events.count(static_cast<Event*>(event)) && known_stream(stream), INVALID_HANDLE);
+    *static_cast<Event*>(event) = {std::chrono::steady_clock::now(), true};
+    return SUCCESS;
+}
+API cuEventQuery(void* event) {
+    NEED_CONTEXT();
+    return events.count(static_cast<Event*>(event)) ? SUCCESS : INVALID_HANDLE;
+}
+API cuEventSynchronize(void* event) { return cuEventQuery(event); }
+API cuEventElapsedTime(float* milliseconds, void* start, void* end) {
+    NEED_CONTEXT();
+    Event *a = static_cast<Event*>(start), *b = static_cast<Event*>(end);
+    NEED(events.count(a) && events.count(b) && a->recorded && b->recorded, INVALID_HANDLE);
+    *milliseconds = std::chrono::duration<float, std::milli>(b->at - a->at).count();
+    return SUCCESS;
+}
+
+// Modules and launches
+
+API cuModuleLoadData(void** module, const void* image) {
+    NEED_CONTEXT();
+    Module* made = new Module;
+    if (int code = read_ptx(static_cast<const char*>(image), *made)) return delete made, code;
+    modules.insert(made);
+    return *module = made, SUCCESS;
+}
+API cuModuleLoadDataEx(void** module, const void* image, unsigned, void*, void*) { return cuModuleLoadData(module, image); }
+API cuModuleUnload(void* module) {
+    NEED_CONTEXT();
+    NEED(modules.erase(static_cast<Module*>(module)) == 1, INVALID_HANDLE);
+    return delete static_cast<Module*>(module), SUCCESS;
+}
+API cuModuleGetFunction(void** function, void* module, const char* name) {
+    NEED_CONTEXT();
+    NEED(modules.count(static_cast<Module*>(module)), INVALID_HANDLE);
+    auto& functions = static_cast<Module*>(module)->functions;
+    auto found = functions.find(name);
+    NEED(found != functions.end(), NOT_FOUND);
+    return *function = &found->second, SUCCESS;
+}
+API cuFuncGetAttribute(int* value, int attribute, void* function) {
+    NEED_CONTEXT();
+    const Function& of = *static_cast<Function*>(function);
+    switch (attribute) {
+        case 0: return *value = (int)of.max_threads, SUCCESS;
+        case 1: return *value = (int)of.static_shared, SUCCESS;
+        case 5: return *value = 80, SUCCESS;  // PTX version of the code
+        case 8: return *value = (int)of.dynamic_limit, SUCCESS;
+        default: return *value = 0, SUCCESS;
+    }
+}
+API cuFuncSetAttribute(void* function, int attribute, int value) {
+    NEED_CONTEXT();
+    Function& of = *static_cast<Function*>(function);
+    if (attribute != 8) return SUCCESS;
+    NEED(value >= 0 && (size_t)value + of.static_shared <= SHARED_OPT_IN, INVALID_VALUE);
+    return of.dynamic_limit = (size_t)value, SUCCESS;
+}
+API cuFuncSetCacheConfig(void*, int) { NEED_CONTEXT(); return SUCCESS; }
+
+API cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned dynamic_bytes,
+                   void* stream, void** parameters, void** extra) {
+    Function of;
+    {
+        NEED_CONTEXT();
+        NEED(handle && known_stream(stream), INVALID_HANDLE);
+        of = *static_cast<Function*>(handle);
+    }
+    std::string name = of.kernel->name;
+    if (extra) return fail(NOT_SUPPORTED, name + ": parameters must be given as an array");
+    NEED(gx && gy && gz && bx && by && bz, INVALID_VALUE);
+    if (gx > MAX_GRID_X || gy > MAX_GRID_YZ || gz > MAX_GRID_YZ) return fail(INVALID_VALUE, name + ": the grid is too large");
+    if (bx > 1024 || by > 1024 || bz > 64 || (uint64_t)bx * by * bz > MAX_THREADS) return fail(INVALID_VALUE, name + ": the block is too large");
+    if (bx * by * bz > of.max_threads) {
+        return fail(LAUNCH_OUT_OF_RESOURCES, name + ": the block is larger than its __launch_bounds__");
+    }
+    size_t limit = of.dynamic_limit > SHARED_DEFAULT ? of.dynamic_limit : SHARED_DEFAULT - of.static_shared;
+    if (dynamic_bytes > limit || of.static_shared > SHARED_DEFAULT) return fail(INVALID_VALUE, name + ": too much shared memory");
+    std::string wrong = emulator::launch(*of.kernel, parameters, {gx, gy, gz}, {bx, by, bz}, dynamic_bytes);
+    return wrong.empty() ? SUCCESS : fail(LAUNCH_FAILED, wrong);
+}

@@ -1,0 +1,143 @@
+// top_m_merge: the running selection of the M best of N candidates, replayed over their logits (B, N, R).
+//
+// The first M candidates are kept. Each next chunk joins them; the candidates (kept ones first, in their order) are
+// scored by the mean over R rows of their softmax in that row; the best M stay, best first, ties to the one that stands
+// earlier. Minus infinity has probability 0. A candidate with a NaN or plus infinity in any row is left out of every
+// softmax and ranks last, by position.
+//
+// One block per image. Scores become 64-bit keys (score descending, position ascending), sorted by a bitonic network;
+// equal scores have equal bits, because every candidate is computed the same way.
+#include "../common/math.cuh"
+#include "../common/reduce.cuh"
+
+struct TopMMergeParams {
+    u32 candidates;   // N
+    u32 rows;         // R
+    u32 keep;         // M < N
+    u32 chunk;
+    u32 slots;        // power of two >= keep + chunk
+    u32 scratch_words;  // 4-byte words of working memory per image, even
+};
+
+// Working memory of one image, in shared memory or, where that is too small, in scratch.
+struct Merge {
+    u64* keys;      // (slots)
+    i32* now;       // (keep + chunk) candidates by position; a bad one is stored as its complement
+    i32* next;      // (keep + chunk)
+    float* maximum; // (R)
+    float* inverse; // (R) 1 / sum of exp, or 0 where nothing has a probability
+};
+
+constexpr u64 PADDING = ~0ull;
+constexpr u64 BAD = 0xfffffffeull << 32;
+
+// The candidate as stored: itself, or its complement if a logit of its R is NaN or plus infinity.
+__device__ inline i32 marked(const float* logits, u32 candidate, u32 rows) {
+    for (u32 r = 0; r < rows; r++) {
+        float v = logits[(u64)candidate * rows + r];
+        if (!(v < __int_as_float(0x7f800000))) return ~(i32)candidate;
+    }
+    return (i32)candidate;
+}
+
+// Maximum and 1 / sum of every row over the good ones of `count` candidates: a warp per row, lanes over candidates.
+__device__ inline void row_statistics(const Merge& merge, const float* logits, u32 rows, u32 count) {
+    u32 lane = threadIdx.x % WARP;
+    for (u32 r = threadIdx.x / WARP; r < rows; r += blockDim.x / WARP) {
+        float largest = -__int_as_float(0x7f800000);
+        for (u32 at = lane; at < count; at += WARP) {
+            i32 candidate = merge.now[at];
+            if (candidate >= 0) largest = fmaxf(largest, logits[(u64)candidate * rows + r]);
+        }
+        largest = warp_max(largest);
+        float sum = 0.0f;
+        for (u32 at = lane; at < count; at += WARP) {
+            i32 candidate = merge.now[at];
+            float v = candidate >= 0 ? logits[(u64)candidate * rows + r] : -__int_as_float(0x7f800000);
+            // A row of minus infinities has no probability to give; the difference would be NaN.
+            if (v > -__int_as_float(0x7f800000)) sum += exp_nonpositive(v - largest);
+        }
+        sum = warp_sum(sum);
+        if (lane == 0) {
+            merge.maximum[r] = largest;
+            merge.inverse[r] = sum > 0.0f ? 1.0f / sum : 0.0f;
+        }
+    }
+}
+
+// The key of the candidate at position `at`: smaller is better.
+__device__ inline u64 key_of(const Merge& merge, const float* logits, u32 rows, u32 at) {
+    i32 candidate = merge.now[at];
+    if (candidate < 0) return BAD | at;
+    float score = 0.0f;
+    for (u32 r = 0; r < rows; r++) {
+        float v = logits[(u64)candidate * rows + r];
+        if (v > -__int_as_float(0x7f800000)) {
+            score += exp_nonpositive(v - merge.maximum[r]) * merge.inverse[r];
+        }
+    }
+    score /= (float)rows;
+    // Scores lie in [0, 2): their bits, as integers, order them, and stay below 2^31.
+    return (u64)(0x80000000u - (u32)__float_as_int(score)) << 32 | at;
+}
+
+// Sorts `slots` keys ascending.
+__device__ inline void bitonic_sort(u64* keys, u32 slots) {
+    for (u32 run = 2; run <= slots; run *= 2) {
+        for (u32 gap = run / 2; gap > 0; gap /= 2) {
+            __syncthreads();  // the keys are written, by the filling or by the stage before
+            for (u32 pair = threadIdx.x; pair < slots / 2; pair += blockDim.x) {
+                u32 low = pair / gap * 2 * gap + pair % gap, high = low + gap;
+                u64 a = keys[low], b = keys[high];
+                bool ascending = (low & run) == 0;
+                if ((a > b) == ascending) {
+                    keys[low] = b;
+                    keys[high] = a;
+                }
+            }
+        }
+    }
+    __syncthreads();  // sorted, for every thread
+}
+
+// Grid (B). Block: a multiple of 32. Dynamic shared memory: 4 * scratch_words bytes if `scratch` is null, else none.
+extern "C" __global__ void __launch_bounds__(1024, 1)
+top_m_merge_f32(const float* __restrict__ all_logits,  // (B, N, R)
+                i32* __restrict__ indices,             // (B, M)
+                u32* __restrict__ scratch,             // (B, scratch_words), or null; 8-byte aligned
+                TopMMergeParams p) {
+    DYNAMIC_SHARED(u32, shared);
+    u32* memory = scratch ? scratch + (u64)blockIdx.x * p.scratch_words : shared;
+    u32 most = p.keep + p.chunk;
+    Merge merge;
+    merge.keys = reinterpret_cast<u64*>(memory);
+    merge.now = reinterpret_cast<i32*>(memory + 2 * p.slots);
+    merge.next = merge.now + most;
+    merge.maximum = reinterpret_cast<float*>(merge.next + most);
+    merge.inverse = merge.maximum + p.rows;
+    const float* logits = all_logits + (u64)blockIdx.x * p.candidates * p.rows;
+
+    for (u32 at = threadIdx.x; at < p.keep; at += blockDim.x) merge.now[at] = marked(logits, at, p.rows);
+    for (u32 first = p.keep; first < p.candidates; first += p.chunk) {
+        u32 fresh = min(p.chunk, p.candidates - first), count = p.keep + fresh;
+        for (u32 at = threadIdx.x; at < fresh; at += blockDim.x) {
+            merge.now[p.keep + at] = marked(logits, first + at, p.rows);
+        }
+        __syncthreads();  // the candidates are listed
+        row_statistics(merge, logits, p.rows, count);
+        __syncthreads();  // maximum and inverse of every row are written
+        for (u32 at = threadIdx.x; at < p.slots; at += blockDim.x) {
+            merge.keys[at] = at < count ? key_of(merge, logits, p.rows, at) : PADDING;
+        }
+        bitonic_sort(merge.keys, p.slots);
+        for (u32 at = threadIdx.x; at < p.keep; at += blockDim.x) merge.next[at] = merge.now[(u32)merge.keys[at]];
+        i32* kept = merge.next;
+        merge.next = merge.now;
+        merge.now = kept;
+        __syncthreads();  // the kept are written and the old list is read, before the next chunk overwrites it
+    }
+    for (u32 at = threadIdx.x; at < p.keep; at += blockDim.x) {
+        i32 candidate = merge.now[at];
+        indices[(u64)blockIdx.x * p.keep + at] = candidate < 0 ? ~candidate : candidate;
+    }
+}

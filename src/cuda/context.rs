@@ -1,0 +1,284 @@
+//! One CUDA device: found without a panic where there is none, its kernels loaded and resolved when it is made.
+
+use super::{
+    kernels::MODULES,
+    memory::{self, Pool},
+};
+use crate::{
+    device::Memory,
+    error::{Error, Result},
+};
+use cudarc::driver::{
+    CudaContext, CudaStream, DriverError,
+    result::{self, module},
+    sys,
+};
+use std::{
+    collections::BTreeMap,
+    ffi::CString,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// The oldest driver interface that takes the embedded PTX.
+const DRIVER: i32 = 12_000;
+/// The oldest GPU that the embedded PTX runs on.
+const CAPABILITY: (i32, i32) = (8, 0);
+
+/// Driver functions that are called after the device is made; cudarc would panic at the first use of a missing one.
+const SYMBOLS: &[&[u8]] = &[
+    b"cuCtxGetCurrent\0",
+    b"cuCtxSetCurrent\0",
+    b"cuDeviceGet\0",
+    b"cuDeviceGetAttribute\0",
+    b"cuDeviceGetCount\0",
+    b"cuDeviceGetName\0",
+    b"cuDevicePrimaryCtxRelease_v2\0",
+    b"cuDevicePrimaryCtxRetain\0",
+    b"cuDriverGetVersion\0",
+    b"cuGetErrorName\0",
+    b"cuGetErrorString\0",
+    b"cuInit\0",
+    b"cuLaunchKernel\0",
+    b"cuMemAlloc_v2\0",
+    b"cuMemFree_v2\0",
+    b"cuMemcpyDtoDAsync_v2\0",
+    b"cuMemcpyDtoHAsync_v2\0",
+    b"cuMemcpyHtoDAsync_v2\0",
+    b"cuMemsetD8Async\0",
+    b"cuModuleGetFunction\0",
+    b"cuModuleLoadData\0",
+    b"cuModuleUnload\0",
+    b"cuStreamCreate\0",
+    b"cuStreamDestroy_v2\0",
+    b"cuStreamSynchronize\0",
+];
+
+/// The devices that are open, by ordinal: asking again gives the same one.
+static OPEN: Mutex<BTreeMap<usize, Weak<Cuda>>> = Mutex::new(BTreeMap::new());
+
+/// An NVIDIA GPU. Its tensors, and the operations on them, belong to one stream.
+pub struct Cuda {
+    ordinal: usize,
+    name: String,
+    capability: (i32, i32),
+    /// Handles by [`super::Kernel::index`].
+    pub(super) functions: Vec<Function>,
+    modules: Vec<Module>,
+    pub(super) pool: Mutex<Pool>,
+    pub(super) launches: AtomicU64,
+    pub(super) stream: Arc<CudaStream>,
+    pub(super) context: Arc<CudaContext>,
+}
+
+/// A kernel's handle in the context.
+#[derive(Clone, Copy)]
+pub(super) struct Function(pub(super) sys::CUfunction);
+// SAFETY: a function handle is an opaque value of the context, which any thread may use; the modules that own it live as
+// long as the device.
+unsafe impl Send for Function {}
+// SAFETY: as above.
+unsafe impl Sync for Function {}
+
+struct Module(sys::CUmodule);
+// SAFETY: as for `Function`.
+unsafe impl Send for Module {}
+// SAFETY: as above.
+unsafe impl Sync for Module {}
+
+impl Cuda {
+    /// The GPU with this ordinal, as `CUDA_VISIBLE_DEVICES` numbers them.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] where there is no driver, no such GPU, or one of them is too old for the embedded kernels
+    /// (driver 525, compute capability 8.0); [`Error::Device`] where the driver fails otherwise.
+    pub fn new(ordinal: usize) -> Result<Arc<Self>> {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(device) = open.get(&ordinal).and_then(Weak::upgrade) {
+            return Ok(device);
+        }
+        check_driver(ordinal)?;
+        let device = Arc::new(Self::make(ordinal)?);
+        open.insert(ordinal, Arc::downgrade(&device));
+        Ok(device)
+    }
+
+    fn make(ordinal: usize) -> Result<Self> {
+        let failed = |what: &str, e: DriverError| failure(&format!("cuda:{ordinal}"), what, e);
+        let context = CudaContext::new(ordinal).map_err(|e| failed("the primary context", e))?;
+        // SAFETY: all of this crate's work and allocations are on one stream; other streams meet it through events.
+        unsafe { context.disable_event_tracking() };
+        let name = context.name().map_err(|e| failed("the device's name", e))?;
+        let capability = context.compute_capability().map_err(|e| failed("the compute capability", e))?;
+        if capability < CAPABILITY {
+            let why = format!(
+                "{name} has compute capability {}.{}, the kernels need {}.{} (Ampere or newer)",
+                capability.0, capability.1, CAPABILITY.0, CAPABILITY.1
+            );
+            return Err(absent(ordinal, why));
+        }
+        let stream = context.new_stream().map_err(|e| failed("a stream", e))?;
+        let mut device = Cuda {
+            ordinal,
+            name,
+            capability,
+            functions: Vec::new(),
+            modules: Vec::new(),
+            pool: Mutex::default(),
+            launches: AtomicU64::new(0),
+            stream,
+            context,
+        };
+        device.load()?;
+        Ok(device)
+    }
+
+    /// Loads every embedded module and looks its kernels up.
+    fn load(&mut self) -> Result<()> {
+        for embedded in MODULES {
+            // SAFETY: the text ends with a zero (build.rs adds it); the context is current, since it was just made.
+            let module = unsafe { module::load_data(embedded.ptx.as_ptr().cast()) };
+            let module = module.map_err(|e| self.failure(&format!("the kernels of {}", embedded.name), e))?;
+            self.modules.push(Module(module));
+            for &kernel in embedded.kernels {
+                let name = CString::new(kernel).unwrap_or_default();
+                // SAFETY: the module was loaded above and is unloaded with the device.
+                let function = unsafe { module::get_function(module, name) };
+                self.functions
+                    .push(Function(function.map_err(|e| self.failure(&format!("the kernel {kernel}"), e))?));
+            }
+        }
+        Ok(())
+    }
+
+    /// The GPU's name, such as `NVIDIA H200`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The ordinal it was opened by.
+    pub fn ordinal(&self) -> usize {
+        self.ordinal
+    }
+
+    /// Major and minor compute capability.
+    pub fn capability(&self) -> (i32, i32) {
+        self.capability
+    }
+
+    /// How many kernels were launched since the device was made.
+    pub fn launches(&self) -> u64 {
+        self.launches.load(Ordering::Relaxed)
+    }
+
+    /// Memory that this crate holds on the device.
+    pub fn memory(&self) -> Memory {
+        self.pool().memory()
+    }
+
+    /// Starts the peak of [`Cuda::memory`] anew.
+    pub fn reset_peak(&self) {
+        self.pool().reset_peak();
+    }
+
+    /// Waits for the stream and returns pooled memory to the driver.
+    pub fn release(&self) -> Result<()> {
+        self.synchronize()?;
+        memory::release(self)
+    }
+
+    /// Waits until the stream is done; failures of kernels surface here.
+    pub fn synchronize(&self) -> Result<()> {
+        self.bind("synchronise")?;
+        // SAFETY: the stream lives as long as the device.
+        unsafe { result::stream::synchronize(self.stream.cu_stream()) }
+            .map_err(|e| self.failure("the stream", e))
+    }
+
+    /// Makes the device's context the calling thread's.
+    pub(super) fn bind(&self, what: &str) -> Result<()> {
+        self.context.bind_to_thread().map_err(|e| self.failure(what, e))
+    }
+
+    pub(super) fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A driver's error as one of the crate's.
+    pub(super) fn failure(&self, what: &str, error: DriverError) -> Error {
+        failure(&self.to_string(), what, error)
+    }
+}
+
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        // Nobody is left to tell of a failure. The last tensor is gone, so the pool holds every block.
+        let _ = self.release();
+        for module in self.modules.drain(..) {
+            // SAFETY: loaded by `load`, unloaded once; the handles into it go with the device.
+            let _ = unsafe { module::unload(module.0) };
+        }
+    }
+}
+
+impl fmt::Display for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "cuda:{} ({})", self.ordinal, self.name)
+    }
+}
+
+impl fmt::Debug for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn absent(ordinal: usize, why: impl Into<String>) -> Error {
+    Error::NoDevice { device: format!("cuda:{ordinal}"), why: why.into() }
+}
+
+fn failure(device: &str, what: &str, error: DriverError) -> Error {
+    let name =
+        error.error_name().map_or_else(|_| format!("{:?}", error.0), |n| n.to_string_lossy().into_owned());
+    let text = error.error_string().map(|t| t.to_string_lossy().into_owned()).unwrap_or_default();
+    Error::Device { device: device.to_owned(), what: format!("{what}: {name} ({text})") }
+}
+
+/// Everything that must hold before cudarc may be asked for a context, which would panic without a driver.
+fn check_driver(ordinal: usize) -> Result<()> {
+    // SAFETY: loads the driver's library, whose initialisers have no preconditions.
+    if !unsafe { sys::is_culib_present() } {
+        let why = "no CUDA driver (libcuda.so.1) was found: install NVIDIA's driver, 525 or newer";
+        return Err(absent(ordinal, why));
+    }
+    for symbol in SYMBOLS {
+        // SAFETY: the symbol is only looked for, not called.
+        if unsafe { sys::culib().get::<unsafe extern "C" fn()>(*symbol) }.is_err() {
+            let name = String::from_utf8_lossy(symbol.strip_suffix(b"\0").unwrap_or(symbol)).into_owned();
+            return Err(absent(ordinal, format!("the CUDA driver has no {name}: install 525 or newer")));
+        }
+    }
+    let mut version = 0;
+    // SAFETY: the symbol was found above, and the pointer is to a live integer.
+    let code = unsafe { sys::cuDriverGetVersion(&mut version) };
+    if code == sys::CUresult::CUDA_SUCCESS && version < DRIVER {
+        let (major, minor) = (version / 1000, version % 1000 / 10);
+        return Err(absent(
+            ordinal,
+            format!("the driver is one for CUDA {major}.{minor}: install 525 or newer (12.0)"),
+        ));
+    }
+    let why = |e: DriverError| {
+        let text = e.error_string().map(|t| t.to_string_lossy().into_owned()).unwrap_or_default();
+        absent(ordinal, format!("{:?} ({text})", e.0))
+    };
+    result::init().map_err(why)?;
+    let count = result::device::get_count().map_err(why)?;
+    if ordinal >= usize::try_from(count).unwrap_or(0) {
+        return Err(absent(ordinal, format!("the driver has {count} device(s)")));
+    }
+    Ok(())
+}

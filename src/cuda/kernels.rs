@@ -1,0 +1,24 @@
+//! The embedded kernels: a constant for each, such as `CONV2D_F32`, made by `build.rs` from `kernels/ptx/MANIFEST.toml`.
+
+/// One PTX file.
+pub(crate) struct Module {
+    /// Its operation.
+    pub(crate) name: &'static str,
+    /// Its text, ended by a zero.
+    pub(crate) ptx: &'static str,
+    /// Its kernels, in the order of their indices.
+    pub(crate) kernels: &'static [&'static str],
+}
+
+/// One kernel: where its handle is in every device's table, and what a launch must bring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kernel {
+    pub(crate) index: usize,
+    pub(crate) name: &'static str,
+    /// Bytes of each parameter: pointers, then one block.
+    pub(crate) params: &'static [u32],
+    /// Threads of a block, from the kernel's launch bounds.
+    pub(crate) threads: u32,
+}
+
+include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

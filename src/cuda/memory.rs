@@ -1,0 +1,220 @@
+//! Device memory: blocks in size classes, kept for the next tensor. The driver is asked only for what no free block
+//! serves, so a warmed-up program allocates nothing. A freed block may be handed out at once: its last kernel and the
+//! next owner's first are on the same stream, in that order.
+//!
+//! `FOVEATE_POOL=off` gives every block its own allocation of exactly its size, filled with a pattern that reads as NaN:
+//! what a kernel leaves unwritten or reads beyond its tensor is then found out.
+
+use super::Cuda;
+use crate::{
+    device::Memory,
+    error::{Error, Result},
+};
+use cudarc::driver::{result, sys::CUresult};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, LazyLock},
+};
+
+/// The driver's alignment, and the smallest class.
+const ALIGN: usize = 256;
+
+static REUSE: LazyLock<bool> = LazyLock::new(|| std::env::var("FOVEATE_POOL").map_or(true, |v| v != "off"));
+
+/// Free blocks by class, and the counts of all.
+#[derive(Default)]
+pub(super) struct Pool {
+    free: BTreeMap<usize, Vec<u64>>,
+    memory: Memory,
+}
+
+impl Pool {
+    pub(super) fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    pub(super) fn reset_peak(&mut self) {
+        self.memory.peak = self.memory.in_use;
+    }
+}
+
+/// The allocation size that serves `bytes`: four classes per power of two, in units of the driver's alignment.
+fn class(bytes: usize) -> usize {
+    if !*REUSE {
+        return bytes;
+    }
+    let step = if bytes < 4 * ALIGN { ALIGN } else { (1usize << (bytes.ilog2() - 2)).max(ALIGN) };
+    bytes.checked_next_multiple_of(step).unwrap_or(usize::MAX)
+}
+
+/// A block of device memory with one owner; it returns to its device's pool when dropped.
+pub struct Block {
+    device: Arc<Cuda>,
+    /// Zero for an empty block.
+    pointer: u64,
+    bytes: usize,
+    class: usize,
+}
+
+impl Block {
+    /// A block of `bytes` bytes, contents unspecified; `what` names its use when memory runs out.
+    pub fn new(device: &Arc<Cuda>, bytes: usize, what: &str) -> Result<Self> {
+        let class = class(bytes);
+        let mut block = Block { device: device.clone(), pointer: 0, bytes, class: 0 };
+        if bytes == 0 {
+            return Ok(block);
+        }
+        let kept = {
+            let mut pool = device.pool();
+            let kept = pool.free.get_mut(&class).and_then(Vec::pop);
+            if kept.is_some() {
+                pool.memory.pooled -= class;
+            }
+            kept
+        };
+        block.pointer = match kept {
+            Some(pointer) => pointer,
+            None => allocate(device, class, bytes, what)?,
+        };
+        block.class = class;
+        let mut pool = device.pool();
+        pool.memory.in_use += class;
+        pool.memory.peak = pool.memory.peak.max(pool.memory.in_use);
+        drop(pool);
+        if !*REUSE {
+            device.bind(what)?;
+            // SAFETY: the block owns `bytes` bytes from `pointer`.
+            let filled =
+                unsafe { result::memset_d8_async(block.pointer, 0xFF, bytes, device.stream.cu_stream()) };
+            filled.map_err(|e| device.failure(what, e))?;
+        }
+        Ok(block)
+    }
+
+    /// Its size in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The device it is on.
+    pub fn device(&self) -> &Arc<Cuda> {
+        &self.device
+    }
+
+    /// Address of its first byte on the device, 256-byte aligned.
+    pub(crate) fn pointer(&self) -> u64 {
+        self.pointer
+    }
+
+    /// A block that holds a copy of `data`.
+    pub fn upload(device: &Arc<Cuda>, data: &[u8]) -> Result<Self> {
+        let block = Block::new(device, data.len(), "a tensor")?;
+        if !data.is_empty() {
+            device.bind("upload")?;
+            // SAFETY: the block owns as many bytes as `data` has, and `data` stays where it is until the copy is done:
+            // pageable memory is staged before the call returns, and `synchronize` covers pinned memory.
+            let copied = unsafe { result::memcpy_htod_async(block.pointer, data, device.stream.cu_stream()) };
+            copied.map_err(|e| device.failure("upload", e))?;
+            device.synchronize()?;
+        }
+        Ok(block)
+    }
+
+    /// Copies `to.len()` bytes from byte `start` on to the host; waits for the stream.
+    pub fn download(&self, start: usize, to: &mut [u8]) -> Result<()> {
+        self.check(start, to.len())?;
+        if to.is_empty() {
+            return Ok(());
+        }
+        self.device.bind("download")?;
+        let from = self.pointer + start as u64;
+        // SAFETY: the range lies in the block (checked above), and `to` outlives the copy, which is waited for.
+        let copied = unsafe { result::memcpy_dtoh_async(to, from, self.device.stream.cu_stream()) };
+        copied.map_err(|e| self.device.failure("download", e))?;
+        self.device.synchronize()
+    }
+
+    /// A block of its own with the same contents.
+    pub fn duplicate(&self, what: &str) -> Result<Self> {
+        let copy = Block::new(&self.device, self.bytes, what)?;
+        if self.bytes > 0 {
+            self.device.bind(what)?;
+            let stream = self.device.stream.cu_stream();
+            // SAFETY: both blocks own `bytes` bytes, and both are used on this stream alone.
+            let copied = unsafe { result::memcpy_dtod_async(copy.pointer, self.pointer, self.bytes, stream) };
+            copied.map_err(|e| self.device.failure(what, e))?;
+        }
+        Ok(copy)
+    }
+
+    fn check(&self, start: usize, bytes: usize) -> Result<()> {
+        if start.checked_add(bytes).is_some_and(|end| end <= self.bytes) {
+            return Ok(());
+        }
+        let what = format!("bytes {start}.. + {bytes} of a block of {}", self.bytes);
+        Err(Error::Device { device: self.device.to_string(), what })
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if self.pointer == 0 {
+            return;
+        }
+        let mut pool = self.device.pool();
+        pool.memory.in_use -= self.class;
+        if *REUSE {
+            pool.memory.pooled += self.class;
+            pool.free.entry(self.class).or_default().push(self.pointer);
+            return;
+        }
+        drop(pool);
+        if self.device.bind("free").is_ok() {
+            // SAFETY: the block was this allocation's only owner; the driver waits for the work that still uses it.
+            // A failure here is one that the next call reports again.
+            let _ = unsafe { result::free_sync(self.pointer) };
+        }
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} bytes on {}", self.bytes, self.device)
+    }
+}
+
+/// Memory from the driver; when it has none, the pool's free blocks are given back first.
+fn allocate(device: &Cuda, class: usize, bytes: usize, what: &str) -> Result<u64> {
+    device.bind(what)?;
+    // SAFETY: the context is current; `class` is not zero.
+    let ask = || unsafe { result::malloc_sync(class) };
+    let pointer = match ask() {
+        Err(e) if e.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+            device.release()?;
+            ask()
+        }
+        asked => asked,
+    };
+    pointer.map_err(|e| match e.0 {
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+            Error::OutOfMemory { device: device.to_string(), bytes, what: what.to_owned() }
+        }
+        _ => device.failure(what, e),
+    })
+}
+
+/// Returns the pool's free blocks to the driver. The stream must be done with them.
+pub(super) fn release(device: &Cuda) -> Result<()> {
+    let free = {
+        let mut pool = device.pool();
+        pool.memory.pooled = 0;
+        std::mem::take(&mut pool.free)
+    };
+    device.bind("release")?;
+    for pointer in free.into_values().flatten() {
+        // SAFETY: the pool was this allocation's only owner.
+        unsafe { result::free_sync(pointer) }.map_err(|e| device.failure("release", e))?;
+    }
+    Ok(())
+}

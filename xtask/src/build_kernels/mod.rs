@@ -1,0 +1,253 @@
+//! `cargo xtask build-kernels`: compiles `kernels/<op>/<op>.cu` to `kernels/ptx/<op>.compute_80.ptx` and records in
+//! `MANIFEST.toml` what each file was made from; `--check` holds the committed files against their sources.
+
+mod compiler;
+mod manifest;
+mod params;
+
+use crate::root::{Source, read, root, sha256, sources};
+use anyhow::{Context, Result, bail, ensure};
+use compiler::{Compiler, Search};
+use manifest::{Kernel, Manifest, Module, VIRTUAL};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Write nothing: fail if a source changed and its PTX did not, if a PTX is newer than the pin, if a parameter block
+    /// differs from its twin, or (where the compiler is present) if compiling again gives other bytes or new spills
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Install the pinned compiler from PyPI into target/cuda-tools if it is not there
+    #[arg(long)]
+    pub(crate) fetch: bool,
+    /// Print registers, spills and shared memory of every kernel
+    #[arg(long)]
+    pub(crate) resources: bool,
+    /// Compile everything, also what is current
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Accept kernels that spill registers and did not before
+    #[arg(long)]
+    pub(crate) accept_spills: bool,
+    /// libnvrtc.so.12 to use, of the pinned release
+    #[arg(long, env = "FOVEATE_NVRTC")]
+    pub(crate) nvrtc: Option<PathBuf>,
+    /// ptxas to use, of the pinned release
+    #[arg(long, env = "FOVEATE_PTXAS")]
+    pub(crate) ptxas: Option<PathBuf>,
+}
+
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let dir = root().join("kernels/ptx");
+    let sources = sources()?;
+    let old = match fs::read_to_string(dir.join("MANIFEST.toml")) {
+        Ok(text) => Manifest::parse(&text)?,
+        Err(_) => Manifest::default(),
+    };
+    let search = Search {
+        nvrtc: args.nvrtc.as_deref(),
+        ptxas: args.ptxas.as_deref(),
+        fetch: args.fetch,
+        offer: !args.check,
+    };
+    let shown = if args.check {
+        check(&dir, &sources, &old, &search)?;
+        old
+    } else {
+        build(args, &dir, &sources, &old, &search)?
+    };
+    if args.resources {
+        print_resources(&shown);
+    }
+    Ok(())
+}
+
+/// Compiles what is not current, writes it and the manifest, and removes PTX whose source is gone.
+fn build(args: &Args, dir: &Path, sources: &[Source], old: &Manifest, search: &Search) -> Result<Manifest> {
+    let current = |source: &&Source| {
+        let module = old.module.get(&source.op).filter(|m| m.current(&source.sha256));
+        module.is_some_and(|m| file_sha256(&dir.join(&m.ptx)).is_ok_and(|sha| sha == m.ptx_sha256))
+    };
+    let (fresh, stale): (Vec<&Source>, Vec<&Source>) =
+        sources.iter().partition(|s| !args.force && current(s));
+    let mut new = Manifest::default();
+    for source in &fresh {
+        if let Some(module) = old.module.get(&source.op) {
+            new.module.insert(source.op.clone(), module.clone());
+        }
+    }
+    fs::create_dir_all(dir)?;
+    if !stale.is_empty() {
+        let compiler = Compiler::find(search)?.with_context(|| {
+            format!(
+                "no CUDA {} compiler: run `cargo xtask build-kernels --fetch` to install it from PyPI",
+                compiler::RELEASE
+            )
+        })?;
+        for source in &stale {
+            let (module, ptx) = compile(&compiler, source)?;
+            if !args.accept_spills {
+                no_new_spills(&source.op, &module, old)?;
+            }
+            fs::write(dir.join(&module.ptx), ptx)?;
+            new.module.insert(source.op.clone(), module);
+        }
+    }
+    fs::write(dir.join("MANIFEST.toml"), new.text())?;
+    for stray in strays(dir, &new)? {
+        fs::remove_file(&stray)?;
+    }
+    params::check()?;
+    println!("{} compiled, {} current", stale.len(), fresh.len());
+    Ok(new)
+}
+
+/// Holds the committed files against the sources; compiles again where the compiler is present.
+fn check(dir: &Path, sources: &[Source], old: &Manifest, search: &Search) -> Result<()> {
+    let mut wrong: Vec<String> = Vec::new();
+    for source in sources {
+        if let Err(e) = check_module(dir, source, old) {
+            wrong.push(format!("{e:#}"));
+        }
+    }
+    for op in old.module.keys().filter(|&op| !sources.iter().any(|s| s.op == *op)) {
+        wrong.push(format!("{op} is in the manifest but has no source"));
+    }
+    wrong.extend(strays(dir, old)?.iter().map(|p| format!("{} is not in the manifest", p.display())));
+    if let Err(e) = params::check() {
+        wrong.push(format!("{e:#}"));
+    }
+    let compiler = if wrong.is_empty() { Compiler::find(search)? } else { None };
+    if let Some(compiler) = &compiler {
+        for source in sources {
+            if let Err(e) = check_again(dir, compiler, source, old) {
+                wrong.push(format!("{e:#}"));
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("{}\nrun `cargo xtask build-kernels` and commit what it writes", wrong.join("\n"));
+    }
+    match compiler {
+        Some(_) => println!("{} modules are current, and compile to the same bytes", sources.len()),
+        None => println!("{} modules are current (no compiler here to compile them again)", sources.len()),
+    }
+    Ok(())
+}
+
+/// Hashes and version of one module.
+fn check_module(dir: &Path, source: &Source, old: &Manifest) -> Result<()> {
+    let op = &source.op;
+    let module = old.module.get(op).with_context(|| format!("{op} has no PTX"))?;
+    ensure!(
+        module.current(&source.sha256),
+        "{op}: the source or the compiler changed since its PTX was made"
+    );
+    let ptx = read(&dir.join(&module.ptx))?;
+    ensure!(sha256(ptx.as_bytes()) == module.ptx_sha256, "{} was changed by hand", module.ptx);
+    let version = manifest::ptx_version(&ptx)?;
+    ensure!(version == module.ptx_version, "{}: the manifest says PTX {}", module.ptx, module.ptx_version);
+    manifest::check_version(&module.ptx, &version)?;
+    let entries = manifest::entries(&ptx)?;
+    let listed: BTreeMap<String, Vec<u32>> =
+        module.kernels.iter().map(|(name, k)| (name.clone(), k.params.clone())).collect();
+    ensure!(entries == listed, "{}: its entry points are not those of the manifest", module.ptx);
+    Ok(())
+}
+
+/// Compiles one module again: the bytes must be the same, and so must the manifest's entry.
+fn check_again(dir: &Path, compiler: &Compiler, source: &Source, old: &Manifest) -> Result<()> {
+    let (module, ptx) = compile(compiler, source)?;
+    no_new_spills(&source.op, &module, old)?;
+    ensure!(ptx == read(&dir.join(&module.ptx))?, "{}: compiling again gives other bytes", module.ptx);
+    ensure!(
+        old.module.get(&source.op) == Some(&module),
+        "{}: the manifest's entry is not current",
+        source.op
+    );
+    Ok(())
+}
+
+/// Compiles one source and measures its kernels.
+fn compile(compiler: &Compiler, source: &Source) -> Result<(Module, String)> {
+    let ptx = compiler.ptx(source, VIRTUAL)?;
+    let version = manifest::ptx_version(&ptx)?;
+    manifest::check_version(&source.op, &version)?;
+    let name = format!("{}.{VIRTUAL}.ptx", source.op);
+    let scratch = crate::root::target().join("ptx");
+    fs::create_dir_all(&scratch)?;
+    let at = scratch.join(&name);
+    fs::write(&at, &ptx)?;
+    let [sm_80, sm_90] = manifest::REAL.map(|arch| compiler.resources(&at, arch));
+    let (sm_80, sm_90) = (sm_80?, sm_90?);
+    let of = |table: &BTreeMap<String, compiler::Resources>, kernel: &str| {
+        table.get(kernel).copied().with_context(|| format!("ptxas reports nothing on {kernel}"))
+    };
+    let mut kernels = BTreeMap::new();
+    for (kernel, params) in manifest::entries(&ptx)? {
+        let (sm_80, sm_90) = (of(&sm_80, &kernel)?, of(&sm_90, &kernel)?);
+        kernels.insert(kernel, Kernel { params, sm_80, sm_90 });
+    }
+    ensure!(!kernels.is_empty(), "{} has no extern \"C\" __global__ function", source.path.display());
+    let module = Module {
+        ptx: name,
+        compiler: manifest::compiler(),
+        options: manifest::options(),
+        ptx_version: version,
+        source_sha256: source.sha256.clone(),
+        ptx_sha256: sha256(ptx.as_bytes()),
+        kernels,
+    };
+    Ok((module, ptx))
+}
+
+/// An error if a kernel spills more than the manifest says it did.
+fn no_new_spills(op: &str, module: &Module, old: &Manifest) -> Result<()> {
+    for (name, kernel) in &module.kernels {
+        let before = old.module.get(op).and_then(|m| m.kernels.get(name)).map_or(0, Kernel::spills);
+        ensure!(
+            kernel.spills() <= before,
+            "{name} spills {} bytes of registers, {before} before: give it fewer, or --accept-spills",
+            kernel.spills()
+        );
+    }
+    Ok(())
+}
+
+/// PTX files that no module of the manifest names.
+fn strays(dir: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+        if name.ends_with(".ptx") && !manifest.module.values().any(|m| m.ptx == name) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn file_sha256(path: &Path) -> Result<String> {
+    Ok(sha256(read(path)?.as_bytes()))
+}
+
+fn print_resources(manifest: &Manifest) {
+    println!("{:34} {:>6} {:>6} {:>7}   {:>6} {:>6} {:>7}", "", "sm_80", "", "", "sm_90", "", "");
+    let unit = ["regs", "spills", "shared"];
+    println!(
+        "{:34} {:>6} {:>6} {:>7}   {:>6} {:>6} {:>7}",
+        "kernel", unit[0], unit[1], unit[2], unit[0], unit[1], unit[2]
+    );
+    for (name, k) in manifest.module.values().flat_map(|m| &m.kernels) {
+        let (a, b) = (&k.sm_80, &k.sm_90);
+        println!(
+            "{name:34} {:>6} {:>6} {:>7}   {:>6} {:>6} {:>7}",
+            a.registers, a.spills, a.shared, b.registers, b.spills, b.shared
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! `cargo xtask emulator`: builds the stand-in for the CUDA driver, `libcuda.so.1`, from `emulator/` and the kernels as
+//! host C++. Programs that should run on it find it through `LD_LIBRARY_PATH`; see `emulator/README.md`.
+
+use crate::root::{Source, read, root, sha256_of, sources, target};
+use anyhow::{Context, Result, ensure};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Mutex,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Build with AddressSanitizer: accesses out of bounds end the program with a report. Run the program with the
+    /// variables that this prints
+    #[arg(long)]
+    asan: bool,
+}
+
+pub(crate) fn main(args: &Args) -> Result<()> {
+    build(args.asan)?;
+    for (name, value) in environment(args.asan)? {
+        println!("{name}={}", value.to_string_lossy());
+    }
+    Ok(())
+}
+
+/// The folder of the library.
+pub(crate) fn folder(asan: bool) -> PathBuf {
+    target().join("emulator").join(if asan { "asan" } else { "plain" })
+}
+
+/// What to set so that a program finds the emulator as its CUDA driver.
+pub(crate) fn environment(asan: bool) -> Result<Vec<(String, OsString)>> {
+    let mut path = folder(asan).into_os_string();
+    if let Some(old) = std::env::var_os("LD_LIBRARY_PATH").filter(|old| !old.is_empty()) {
+        path.push(":");
+        path.push(old);
+    }
+    let mut variables = vec![("LD_LIBRARY_PATH".to_owned(), path)];
+    if asan {
+        let out = Command::new(compiler()).arg("-print-file-name=libasan.so").output();
+        let out = out.context("cannot ask the C++ compiler for libasan.so")?;
+        let library = String::from_utf8(out.stdout)?.trim().to_owned();
+        ensure!(Path::new(&library).is_absolute(), "the C++ compiler has no libasan.so");
+        variables.push(("LD_PRELOAD".to_owned(), library.into()));
+        variables.push(("ASAN_OPTIONS".to_owned(), "detect_leaks=0".into()));
+    }
+    Ok(variables)
+}
+
+fn compiler() -> OsString {
+    std::env::var_os("CXX").unwrap_or_else(|| "g++".into())
+}
+
+/// Builds the library if anything it is made of changed; returns its folder.
+pub(crate) fn build(asan: bool) -> Result<PathBuf> {
+    build_from(&sources()?, asan, &folder(asan))
+}
+
+/// As [`build`], of these kernels into this folder.
+pub(crate) fn build_from(sources: &[Source], asan: bool, dir: &Path) -> Result<PathBuf> {
+    let objects = dir.join("objects");
+    fs::create_dir_all(&objects)?;
+    let flags = flags(asan)?;
+    let units = units(sources, &objects, &flags)?;
+    compile(&units, &flags)?;
+    let library = dir.join("libcuda.so.1");
+    let link = sha256_of(&units.iter().map(|u| u.object.as_os_str().as_encoded_bytes()).collect::<Vec<_>>());
+    let stamp = dir.join("linked");
+    if !library.exists() || fs::read_to_string(&stamp).is_ok_and(|old| old != link) || !stamp.exists() {
+        let mut command = Command::new(compiler());
+        command.args(&flags).arg("-shared").arg("-Wl,-soname,libcuda.so.1").arg("-o").arg(&library);
+        run(command.args(units.iter().map(|u| &u.object)))?;
+        fs::write(&stamp, link)?;
+    }
+    // A loader that asks for the development name first must not find another driver under it.
+    let other = dir.join("libcuda.so");
+    if !other.exists() {
+        std::os::unix::fs::symlink("libcuda.so.1", &other)?;
+    }
+    for entry in fs::read_dir(&objects)? {
+        let path = entry?.path();
+        if !units.iter().any(|u| u.object == path || u.source == path) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(dir.to_path_buf())
+}
+
+/// One file to compile. Its object is named by the hash of all that goes into it.
+struct Unit {
+    source: PathBuf,
+    object: PathBuf,
+}
+
+fn flags(asan: bool) -> Result<Vec<String>> {
+    let include = root().join("emulator/include");
+    let text = "-std=c++17 -O2 -g1 -fPIC -fvisibility=hidden -fno-strict-aliasing -ffp-contract=off -pthread -Wall -Wextra \
+        -Wno-unknown-pragmas -Wno-missing-field-initializers -Werror";
+    let mut flags: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    flags.push(format!("-I{}", include.display()));
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("fma") && std::is_x86_feature_detected!("avx2") {
+        flags.push("-mavx2".into());
+        flags.push("-mfma".into());
+    }
+    if asan {
+        let asan = ["-fsanitize=address", "-fsanitize-sections=emulated_shared", "-fno-omit-frame-pointer"];
+        flags.extend(asan.map(str::to_owned));
+    }
+    Ok(flags)
+}
+
+/// The emulator's own files, and a wrapper around each `.cu` file that registers its entry points.
+fn units(sources: &[Source], objects: &Path, flags: &[String]) -> Result<Vec<Unit>> {
+    let home = root().join("emulator");
+    let version = Command::new(compiler())
+        .arg("--version")
+        .output()
+        .context("no C++ compiler: install g++ or set CXX")?;
+    let mut shared = vec![version.stdout, flags.join(" ").into_bytes()];
+    for header in ["include/cuda_emulator.h", "src/scheduler.h", "src/ptx.h"] {
+        shared.push(read(&home.join(header))?.into_bytes());
+    }
+    let named = |stem: &str, own: &[u8]| -> PathBuf {
+        let parts: Vec<&[u8]> = shared.iter().map(Vec::as_slice).chain([own]).collect();
+        objects.join(format!("{stem}-{}.o", &sha256_of(&parts)[..16]))
+    };
+    let mut units = Vec::new();
+    for stem in ["driver", "ptx", "scheduler", "unsupported"] {
+        let source = home.join("src").join(format!("{stem}.cpp"));
+        units.push(Unit { object: named(stem, read(&source)?.as_bytes()), source });
+    }
+    for kernel in sources {
+        let text = wrapper(kernel)?;
+        let source = objects.join(format!("{}.cpp", kernel.op));
+        if fs::read_to_string(&source).ok().as_ref() != Some(&text) {
+            fs::write(&source, &text)?;
+        }
+        units.push(Unit { object: named(&kernel.op, format!("{}{text}", kernel.sha256).as_bytes()), source });
+    }
+    Ok(units)
+}
+
+/// C++ that holds one `.cu` file, in a namespace of its own: operations may use the same names for different things.
+fn wrapper(kernel: &Source) -> Result<String> {
+    let (op, path) = (&kernel.op, kernel.path.display());
+    let mut text = format!("#include \"cuda_emulator.h\"\nnamespace op_{op} {{\n#include \"{path}\"\n}}\n");
+    let names = entry_points(&kernel.text);
+    ensure!(!names.is_empty(), "{path} has no extern \"C\" __global__ function");
+    for name in names {
+        text +=
+            &format!("static const emulator::Registration<op_{op}::{name}> register_{name}(\"{name}\");\n");
+    }
+    Ok(text)
+}
+
+/// The names of a file's `extern "C" __global__` functions.
+fn entry_points(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for part in text.split("extern \"C\" __global__").skip(1) {
+        let mut rest = part.trim_start();
+        rest = rest.strip_prefix("void").unwrap_or(rest).trim_start();
+        if let Some(bounds) = rest.strip_prefix("__launch_bounds__(") {
+            let mut depth = 1;
+            let end = bounds.find(|c| {
+                depth += i32::from(c == '(') - i32::from(c == ')');
+                depth == 0
+            });
+            rest = bounds[end.map_or(bounds.len(), |end| end + 1)..].trim_start();
+        }
+        found.extend(rest.split('(').next().map(str::trim));
+    }
+    found
+}
+
+/// Compiles what has no object yet, as many at a time as there are processors.
+fn compile(units: &[Unit], flags: &[String]) -> Result<()> {
+    let todo: Mutex<Vec<&Unit>> = Mutex::new(units.iter().filter(|u| !u.object.exists()).collect());
+    let next = || todo.lock().ok().and_then(|mut todo| todo.pop());
+    let worker = || -> Result<()> {
+        while let Some(unit) = next() {
+            // Under a name of its own first: an interrupted compilation leaves no object behind.
+            let part = unit.object.with_extension("part");
+            run(Command::new(compiler()).args(flags).arg("-c").arg(&unit.source).arg("-o").arg(&part))?;
+            fs::rename(&part, &unit.object)?;
+        }
+        Ok(())
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        handles.into_iter().try_for_each(|h| h.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?)
+    })
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(status.success(), "{command:?} failed with {status}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entry_points_are_found() {
+        let text = "extern \"C\" __global__ void __launch_bounds__(max(1, T), 2)\nfirst(int a) {}\n\
+            __device__ void no(int);\nextern \"C\" __global__ void second(\n  float* x) {}";
+        assert_eq!(entry_points(text), ["first", "second"]);
+    }
+}
