@@ -9,8 +9,10 @@
 
 pub mod concat;
 pub mod conv2d;
+pub mod cross_attention;
 pub mod dropout;
 pub mod elementwise;
+pub mod fold_queries;
 pub mod gather;
 pub mod image;
 pub mod linear;
@@ -29,10 +31,12 @@ pub mod view;
 
 pub use concat::{concat, narrow, pad};
 pub use conv2d::{Conv2d, conv2d};
+pub use cross_attention::cross_attention;
 pub use dropout::dropout;
 pub use elementwise::{
     add, add_relu, div, exp, full_like, log, mul, neg, relu, scale, sigmoid, sqrt, square, sub, swish, tanh,
 };
+pub use fold_queries::fold_queries;
 pub use gather::{gather, scatter_add};
 pub use image::{normalize_image, to_unit};
 pub use linear::linear;

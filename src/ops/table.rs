@@ -31,10 +31,12 @@ macro_rules! table {
 table! {
     concat: Concat, Narrow, Pad;
     conv2d: Conv2d, Conv2dGradInput, Conv2dGradWeight;
+    cross_attention: CrossAttention, CrossAttentionGrad;
     dropout: Dropout;
     elementwise: Binary<Add>, Binary<AddRelu>, Binary<Div>, Binary<Mul>, Binary<Sub>, Scale, Unary<Exp>, UnaryGrad<Exp>,
         Unary<Log>, UnaryGrad<Log>, Unary<Relu>, UnaryGrad<Relu>, Unary<Sigmoid>, UnaryGrad<Sigmoid>, Unary<Sqrt>,
         UnaryGrad<Sqrt>, Unary<Square>, UnaryGrad<Square>, Unary<Swish>, UnaryGrad<Swish>, Unary<Tanh>, UnaryGrad<Tanh>;
+    fold_queries: FoldQueries, FoldQueriesGrad;
     gather: Gather, ScatterAdd;
     image: NormalizeImage;
     linear: Linear;
