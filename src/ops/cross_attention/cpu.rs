@@ -1,14 +1,15 @@
 //! The attention on the CPU: image by image in parallel up to `z` (two products with the image's inputs and a softmax
 //! between them), then head by head for all images at once.
 
-use super::{CrossAttention, CrossAttentionGrad, Dropout, Sizes, words_per_image};
+use super::{CrossAttention, CrossAttentionGrad, Sizes, words_per_image};
 use crate::{
     cpu::{
-        In, Out, Product, Scratch, math,
+        In, Out, Product, Scratch, math, philox,
         simd::{largest, sum1, sum2, vectorised},
     },
     device::{Meta, Op},
     error::{Error, Result},
+    ops::dropout::Dropout,
 };
 use rayon::prelude::*;
 
@@ -25,19 +26,21 @@ fn sizes(op: &CrossAttention, name: &'static str, ins: &[In]) -> Result<Sizes> {
     op.sizes(name, &metas)
 }
 
-impl Dropout {
-    /// What each entry of image `b` is multiplied by; `mask`: (H·T, N).
-    pub(super) fn draw(&self, b: usize, mask: &mut [f32]) {
-        let first = b as u64 * (words_per_image(1, mask.len()) / 4) as u64;
-        let (threshold, factor) = (self.threshold(), self.factor() as f32);
-        for (at, mask) in mask.chunks_mut(4).enumerate() {
-            let words = self.words.block(first + at as u64);
-            mask.iter_mut().zip(words).for_each(|(m, w)| *m = if w < threshold { 0.0 } else { factor });
-        }
-    }
+/// What each entry of image `b` is multiplied by; `mask`: (H·T, N).
+pub(super) fn draw(dropout: &Dropout, b: usize, mask: &mut [f32]) {
+    let first = b as u64 * (words_per_image(1, mask.len()) / 4) as u64;
+    let words = bytemuck::cast_slice_mut(mask);
+    philox::fill(dropout.words, first, words);
+    to_factors(words, dropout.threshold(), dropout.scale() as f32);
 }
 
 vectorised! {
+    /// Random words to the bits of the factors that they stand for.
+    fn to_factors(words: &mut [u32], threshold: u32, factor: f32) {
+        let kept = factor.to_bits();
+        words.iter_mut().for_each(|word| *word = if *word < threshold { 0 } else { kept });
+    }
+
     /// Softmax of each row of `p` (R, N), and the mean of the rows.
     fn softmax(p: &mut [f32], scores: &mut [f32]) {
         let rows = p.len() / scores.len();
@@ -135,7 +138,7 @@ impl CrossAttention {
             None => sums.run(p, x, z),
             Some(dropout) => {
                 let mut masked = Scratch::<f32>::new(p.len(), Self::NAME)?;
-                dropout.draw(b, &mut masked);
+                draw(&dropout, b, &mut masked);
                 multiply(&mut masked, p);
                 sums.run(&masked, x, z);
             }
@@ -321,7 +324,7 @@ impl CrossAttentionGrad {
         match self.attention.dropout {
             None => masked.copy_from_slice(p),
             Some(dropout) => {
-                dropout.draw(b, masked);
+                draw(&dropout, b, masked);
                 multiply(ds, masked);
                 multiply(masked, p);
             }

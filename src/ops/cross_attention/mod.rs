@@ -21,37 +21,16 @@ use crate::{
     DType,
     device::{Meta, Metas, Op},
     error::{Error, Result},
-    ops::{axes, check_dtypes, fold_queries, fold_queries::split_heads},
-    rng::{Rng, Words},
+    ops::{axes, check_dtypes, dropout::Dropout, fold_queries, fold_queries::split_heads},
+    rng::Rng,
     spec::{In, Out, Real},
     tape::apply,
     tensor::Tensor,
 };
 use smallvec::{SmallVec, smallvec};
 
-/// Dropout of attention probabilities: entry `(b, r, n)` belongs to word `b · w + r · N + n`, where `w` is `H·T·N` rounded up
-/// to whole blocks of four, and is dropped if that word is less than `probability · 2³²`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Dropout {
-    /// The probability of an entry to be dropped.
-    pub probability: f32,
-    /// The random words.
-    pub words: Words,
-}
-
-impl Dropout {
-    /// Words below this one are dropped.
-    fn threshold(&self) -> u32 {
-        (f64::from(self.probability) * 4_294_967_296.0).round() as u32
-    }
-
-    /// What remaining entries are multiplied by.
-    fn factor(&self) -> f64 {
-        1.0 / (1.0 - f64::from(self.probability))
-    }
-}
-
-/// Random words of one image.
+/// Random words of one image: whole blocks of four. Entry `(r, n)` of image `b` belongs to word `b · w + r · N + n`, where `w`
+/// is this number.
 fn words_per_image(rows: usize, inputs: usize) -> usize {
     (rows * inputs).next_multiple_of(4)
 }
@@ -106,11 +85,8 @@ impl CrossAttention {
         }
         let value = split_heads(op, self.heads, values, "wv")?;
         let queries = split_heads(op, self.heads, rows, "u")?;
-        if let Some(Dropout { probability, .. }) = self.dropout
-            && !(0.0..1.0).contains(&probability)
-        {
-            let what = format!("dropout of {probability}, must be at least 0 and less than 1");
-            return Err(Error::argument(op, what));
+        if let Some(Dropout { p, .. }) = self.dropout.filter(|dropout| !(0.0..1.0).contains(&dropout.p)) {
+            return Err(Error::argument(op, format!("dropout of {p}, must be at least 0 and less than 1")));
         }
         Ok(Sizes { batch, inputs, features, heads: self.heads, queries, value, outputs })
     }
@@ -207,7 +183,7 @@ pub fn cross_attention(
         [batch, inputs, _] => batch * words_per_image(u.dims()[0], inputs),
         _ => 0,
     };
-    let dropout = dropout.map(|(probability, rng)| Dropout { probability, words: rng.reserve(count as u64) });
+    let dropout = dropout.map(|(p, rng)| Dropout { p, words: rng.reserve(count as u64) });
     let ins = [x, &u, wv, wo];
     let attention = CrossAttention { heads, dropout, keep: ins.iter().any(|t| t.is_watched()) };
     let outs = apply(&attention, &ins, |save| grad::AttentionGrad {

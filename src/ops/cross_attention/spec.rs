@@ -7,7 +7,7 @@ use crate::spec::{In, Out, Real};
 fn mask<T: Real>(op: &CrossAttention, [rows, inputs]: [usize; 2], [b, r, n]: [usize; 3]) -> T {
     op.dropout.map_or(T::one(), |dropout| {
         let at = b * words_per_image(rows, inputs) + r * inputs + n;
-        if dropout.words.word(at as u64) < dropout.threshold() { T::zero() } else { T::of(dropout.factor()) }
+        if dropout.words.word(at as u64) < dropout.threshold() { T::zero() } else { T::of(dropout.scale()) }
     })
 }
 

@@ -17,8 +17,8 @@ fn operands([b, n, d, h, t, value, o]: [usize; 7]) -> [Tensor; 4] {
     [random([b, n, d], 1), random([h * t, d], 2), random([h * value, d], 3), random([o, h * value], 4)]
 }
 
-fn dropout(probability: f32) -> Option<Dropout> {
-    Some(Dropout { probability, words: Rng::new(5).reserve(1 << 20) })
+fn dropout(p: f32) -> Option<Dropout> {
+    Some(Dropout { p, words: Rng::new(5).reserve(1 << 20) })
 }
 
 #[test]
@@ -121,12 +121,12 @@ fn dropout_drops_its_share_and_keeps_the_expectation() {
     let (rows, inputs) = (32, 1000);
     let mut mask = vec![0.0; rows * inputs];
     let dropout = dropout(0.25).unwrap();
-    dropout.draw(3, &mut mask);
+    cpu::draw(&dropout, 3, &mut mask);
     let dropped = mask.iter().filter(|&&m| m == 0.0).count() as f64 / mask.len() as f64;
     assert!((dropped - 0.25).abs() < 0.01, "{dropped}");
     assert!(mask.iter().all(|&m| m == 0.0 || m == (1.0 / 0.75)));
     let mut other = vec![0.0; rows * inputs];
-    dropout.draw(4, &mut other);
+    cpu::draw(&dropout, 4, &mut other);
     assert_ne!(mask, other, "images share no words");
 }
 

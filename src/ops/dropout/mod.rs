@@ -28,11 +28,12 @@ pub struct Dropout {
 
 impl Dropout {
     /// Words below this drop their element.
-    fn threshold(&self) -> u32 {
+    pub(crate) fn threshold(&self) -> u32 {
         (f64::from(self.p) * 4_294_967_296.0) as u32
     }
 
-    fn scale(&self) -> f64 {
+    /// What kept elements are multiplied by.
+    pub(crate) fn scale(&self) -> f64 {
         1.0 / (1.0 - f64::from(self.p))
     }
 }
