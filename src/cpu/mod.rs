@@ -4,6 +4,7 @@ pub(crate) mod best;
 mod gemm;
 pub(crate) mod math;
 mod memory;
+pub(crate) mod parallel;
 pub(crate) mod philox;
 pub(crate) mod simd;
 mod view;

@@ -112,31 +112,40 @@ pub(crate) const LANES: usize = 32;
 /// however long the row.
 const RUN: usize = 1024;
 
-/// `Σ term(i, x[i], y[i])` over two slices of equal length, in an order that depends on the length alone.
+/// The `N` sums over `i` of `term(x[i], y[i])`, for slices of equal length, in an order that depends on the length alone.
 #[inline(always)]
-pub(crate) fn sum2(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
-    let mut total = 0.0;
+pub(crate) fn sums<const N: usize>(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> [f32; N]) -> [f64; N] {
+    let mut totals = [0.0; N];
     for (x, y) in x.chunks(RUN).zip(y.chunks(RUN)) {
-        let mut lanes = [0.0_f32; LANES];
+        let mut lanes = [[0.0_f32; LANES]; N];
         let (x, x_rest) = x.as_chunks::<LANES>();
         let (y, y_rest) = y.as_chunks::<LANES>();
         for (x, y) in x.iter().zip(y) {
             for i in 0..LANES {
-                lanes[i] += term(x[i], y[i]);
+                let terms = term(x[i], y[i]);
+                for n in 0..N {
+                    lanes[n][i] += terms[n];
+                }
             }
         }
-        for (lane, (&x, &y)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
-            *lane += term(x, y);
+        for (i, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
+            let terms = term(x, y);
+            for n in 0..N {
+                lanes[n][i] += terms[n];
+            }
         }
-        total += fold(lanes);
+        for n in 0..N {
+            totals[n] += fold(lanes[n]);
+        }
     }
-    total
+    totals
 }
 
 /// `Σ term(x[i])`, in an order that depends on the length alone.
 #[inline(always)]
-pub(crate) fn sum1(x: &[f32], term: impl Fn(f32) -> f32) -> f64 {
-    sum2(x, x, |x, _| term(x))
+pub(crate) fn sum(x: &[f32], term: impl Fn(f32) -> f32) -> f64 {
+    let [total] = sums(x, x, |x, _| [term(x)]);
+    total
 }
 
 /// The sum of the lanes, halving them.
@@ -187,7 +196,7 @@ mod tests {
             }
         }
         fn total(x: &[f32]) -> f64 {
-            sum1(x, |v| v)
+            sum(x, |v| v)
         }
     }
 
@@ -205,7 +214,7 @@ mod tests {
             let x: Vec<f32> = (0..len).map(|_| rng.normal()).collect();
             let want: f64 = x.iter().map(|&v| f64::from(v)).sum();
             assert!((total(&x) - want).abs() <= 1e-6 * (1.0 + len as f64), "{len}");
-            assert_eq!(total(&x).to_bits(), sum1(&x, |v| v).to_bits(), "compiled for other vectors");
+            assert_eq!(total(&x).to_bits(), sum(&x, |v| v).to_bits(), "compiled for other vectors");
         }
     }
 

@@ -7,6 +7,7 @@
 //! To add an operation: write `mod.rs`, `spec.rs`, `cpu.rs` and `tests.rs`, and name it in [`table`]. To bring it to
 //! another device: add the kernel file and the launch file, and name the device in its [`arms!`](crate::arms).
 
+pub mod batch_norm;
 pub mod concat;
 pub mod conv2d;
 pub mod cross_attention;
@@ -29,6 +30,7 @@ pub mod transpose;
 pub mod unfold;
 pub mod view;
 
+pub use batch_norm::{BatchNormConfig, BatchNormTensors, RunningStatistics, batch_norm, batch_norm_eval};
 pub use concat::{concat, narrow, pad};
 pub use conv2d::{Conv2d, conv2d};
 pub use cross_attention::cross_attention;

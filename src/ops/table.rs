@@ -29,6 +29,7 @@ macro_rules! table {
 }
 
 table! {
+    batch_norm: BatchNorm, BatchNormEval, BatchNormGrad;
     concat: Concat, Narrow, Pad;
     conv2d: Conv2d, Conv2dGradInput, Conv2dGradWeight;
     cross_attention: CrossAttention, CrossAttentionGrad;

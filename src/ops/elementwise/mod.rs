@@ -9,6 +9,7 @@ mod unary;
 pub use binary::{Add, AddRelu, Binary, Div, Kind, Mul, Sub, add, add_relu, div, mul, sub};
 pub(crate) use binary::{broadcast, common_row, in_parallel, source, still};
 pub use scale::{Scale, neg, scale};
+pub(crate) use unary::relu_f32;
 pub use unary::{
     Exp, Function, Log, Relu, Sigmoid, Sqrt, Square, Swish, Tanh, Unary, UnaryGrad, exp, log, relu, sigmoid,
     sqrt, square, swish, tanh,

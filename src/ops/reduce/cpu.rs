@@ -5,7 +5,7 @@ use crate::{
     Dims,
     cpu::{
         self, Scratch,
-        simd::{largest, sum1, vectorised},
+        simd::{self, largest, vectorised},
     },
     error::Result,
     ops::elementwise::in_parallel,
@@ -84,7 +84,7 @@ impl Reduction for Maxima {
 
 vectorised! {
     fn sum_row(x: &[f32]) -> f64 {
-        sum1(x, |v| v)
+        simd::sum(x, |v| v)
     }
     fn sum_each(x: &[f32], y: &mut [f32]) {
         for (y, x) in y.iter_mut().zip(x) {
@@ -195,7 +195,9 @@ impl MaxGrad {
         let (dy, at, dx) = (ins[0].f32()?, ins[1].i32()?, outs[0].f32()?);
         in_parallel(dx, 1, |_, dx| dx.fill(0.0));
         for (&dy, &at) in dy.iter().zip(at) {
-            dx[at as usize] = dy;
+            if let Some(dx) = dx.get_mut(at as usize) {
+                *dx = dy;
+            }
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ impl Op for Max {
 }
 
 /// `dx` of shape `dims` is zero, except `dx[at] = dy`: the gradient of [`Max`]. dy f32 and at i32 have one shape; the
-/// positions differ from each other and lie inside `dims`, as [`Max`] gives them.
+/// positions differ from each other, as [`Max`] gives them; those outside `dims` lead nowhere.
 #[derive(Clone, Debug)]
 pub struct MaxGrad {
     /// The shape of `x`.
@@ -106,7 +106,9 @@ impl Op for MaxGrad {
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
         for (&dy, &at) in ins[0].iter().zip(ins[1].int) {
-            outs[0][at as usize] = dy;
+            if let Some(dx) = outs[0].get_mut(at as usize) {
+                *dx = dy;
+            }
         }
     }
 }
