@@ -40,6 +40,8 @@ table! {
     fold_queries: FoldQueries, FoldQueriesGrad;
     gather: Gather, ScatterAdd;
     image: NormalizeImage;
+    l2_normalize: L2Normalize, L2NormalizeGrad;
+    layer_norm: LayerNorm, LayerNormGrad;
     linear: Linear;
     matmul: MatMul;
     pool: MaxPool2d, MaxPool2dGrad;
@@ -47,6 +49,7 @@ table! {
     losses: Bce, BceGrad, BceWithLogits, BceWithLogitsGrad, CrossEntropy, CrossEntropyGrad, Nll, NllGrad;
     philox: Philox, RandomWords;
     sampling: GumbelMax, GumbelTopK;
+    softmax: LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad;
     top_m_merge: TopMMerge;
     transpose: Transpose;
     unfold: Unfold, Fold;

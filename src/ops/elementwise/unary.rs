@@ -218,7 +218,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     unary::<Relu>(x)
 }
 
-/// The hyperbolic tangent: f32 of any shape, within 2 units in the last place.
+/// The hyperbolic tangent: f32 of any shape, within 3 units in the last place.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};
