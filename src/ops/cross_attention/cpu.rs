@@ -5,7 +5,7 @@ use super::{CrossAttention, CrossAttentionGrad, Sizes, words_per_image};
 use crate::{
     cpu::{
         In, Out, Product, Scratch, math, philox,
-        simd::{largest, sum1, sum2, vectorised},
+        simd::{largest, sum, sums, vectorised},
     },
     device::{Meta, Op},
     error::{Error, Result},
@@ -48,7 +48,7 @@ vectorised! {
         for row in p.chunks_exact_mut(scores.len()) {
             let most = largest(row);
             row.iter_mut().for_each(|v| *v = math::exp(*v - most));
-            let inverse = (1.0 / sum1(row, |v| v)) as f32;
+            let inverse = (1.0 / sum(row, |v| v)) as f32;
             for (v, score) in row.iter_mut().zip(scores.iter_mut()) {
                 *v *= inverse;
                 *score += *v;
@@ -68,7 +68,7 @@ vectorised! {
         let share = dscores.len() as f32 / p.len() as f32;
         for (p, ds) in p.chunks_exact(dscores.len()).zip(ds.chunks_exact_mut(dscores.len())) {
             ds.iter_mut().zip(dscores).for_each(|(ds, &dscore)| *ds = dscore.mul_add(share, *ds));
-            let mean = sum2(p, ds, |p, dp| p * dp) as f32;
+            let mean = sums(p, ds, |p, dp| [p * dp])[0] as f32;
             ds.iter_mut().zip(p).for_each(|(ds, &p)| *ds = p * (*ds - mean));
         }
     }
