@@ -1,6 +1,9 @@
 //! `cargo xtask emulator`: builds the stand-in for the CUDA driver, `libcuda.so.1`, from `emulator/` and the kernels as
 //! host C++. Programs that should run on it find it through `LD_LIBRARY_PATH`; see `emulator/README.md`.
 
+#[cfg(test)]
+mod tests;
+
 use crate::root::{Source, read, root, sha256_of, sources, target};
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -201,16 +204,4 @@ fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     ensure!(status.success(), "{command:?} failed with {status}");
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entry_points_are_found() {
-        let text = "extern \"C\" __global__ void __launch_bounds__(max(1, T), 2)\nfirst(int a) {}\n\
-            __device__ void no(int);\nextern \"C\" __global__ void second(\n  float* x) {}";
-        assert_eq!(entry_points(text), ["first", "second"]);
-    }
 }

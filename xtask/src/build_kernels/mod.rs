@@ -251,3 +251,65 @@ fn print_resources(manifest: &Manifest) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use compiler::Resources;
+
+    /// A folder with one PTX file, its source, and the manifest that fits both.
+    fn committed(dir: &Path, version: &str) -> (Source, Manifest) {
+        let ptx = format!(".version {version}\n.visible .entry k(\n\t.param .u64 k_param_0\n)\n{{ }}\n");
+        fs::create_dir_all(dir).unwrap();
+        fs::write(dir.join("k.compute_80.ptx"), &ptx).unwrap();
+        fs::write(dir.join("k.cu"), "extern \"C\" __global__ void k(int*) {}\n").unwrap();
+        let source = Source::read("k", &dir.join("k.cu")).unwrap();
+        let kernel = Kernel { params: vec![8], sm_80: Resources::default(), sm_90: Resources::default() };
+        let module = Module {
+            ptx: "k.compute_80.ptx".into(),
+            compiler: manifest::compiler(),
+            options: manifest::options(),
+            ptx_version: version.into(),
+            source_sha256: source.sha256.clone(),
+            ptx_sha256: sha256(ptx.as_bytes()),
+            kernels: [("k".to_owned(), kernel)].into(),
+        };
+        (source, Manifest { module: [("k".to_owned(), module)].into() })
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let dir = std::env::temp_dir().join(format!("foveate-check-{}", std::process::id()));
+        let (source, manifest) = committed(&dir, "8.0");
+        check_module(&dir, &source, &manifest).unwrap();
+        let refused = |source: &Source, manifest: &Manifest| {
+            format!("{:#}", check_module(&dir, source, manifest).unwrap_err())
+        };
+
+        fs::write(dir.join("k.cu"), "extern \"C\" __global__ void k(int* x) { *x = 1; }\n").unwrap();
+        let edited = Source::read("k", &dir.join("k.cu")).unwrap();
+        assert!(refused(&edited, &manifest).contains("changed since its PTX was made"));
+        assert!(refused(&source, &Manifest::default()).contains("k has no PTX"));
+
+        fs::write(dir.join("k.compute_80.ptx"), ".version 8.0\n").unwrap();
+        assert!(refused(&source, &manifest).contains("changed by hand"));
+        let (source, manifest) = committed(&dir, "8.1");
+        assert!(refused(&source, &manifest).contains("at most 8.0"));
+        fs::write(dir.join("stray.compute_80.ptx"), "").unwrap();
+        assert_eq!(strays(&dir, &manifest).unwrap().len(), 1);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn new_spills_are_refused() {
+        let dir = std::env::temp_dir().join(format!("foveate-spills-{}", std::process::id()));
+        let (_, old) = committed(&dir, "8.0");
+        fs::remove_dir_all(&dir).unwrap();
+        let mut module = old.module["k"].clone();
+        no_new_spills("k", &module, &old).unwrap();
+        module.kernels.get_mut("k").unwrap().sm_90.spills = 4;
+        assert!(no_new_spills("k", &module, &old).is_err());
+        assert!(no_new_spills("k", &module, &Manifest::default()).is_err());
+        no_new_spills("k", &module, &Manifest { module: [("k".to_owned(), module.clone())].into() }).unwrap();
+    }
+}

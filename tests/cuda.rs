@@ -1,0 +1,70 @@
+//! The CUDA device as a whole: launches per operation, memory, limits. Without a device it says so and passes; the test
+//! command makes that a failure where it was asked for one.
+#![cfg(feature = "cuda")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use foveate::{Device, Error, Tensor, cuda::Cuda, ops, ops::Conv2d};
+
+/// One test, so that nothing else uses the device's counters meanwhile.
+#[test]
+fn launches_memory_and_limits() {
+    let device = match Device::cuda(0) {
+        Ok(device) => device,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    let Device::Cuda(cuda) = &device else { panic!("{device} is not a CUDA device") };
+    launches_per_operation(&device, cuda);
+    memory_is_reused(&device);
+    running_out_is_an_error(&device);
+    // Asking again gives the same device, whose tensors may meet.
+    assert!(Device::cuda(0).unwrap().same(&device));
+    let absent = Device::cuda(4096).unwrap_err();
+    assert!(matches!(&absent, Error::NoDevice { device, .. } if device == "cuda:4096"), "{absent}");
+}
+
+fn launches_per_operation(device: &Device, cuda: &Cuda) {
+    let count = |what: &dyn Fn()| {
+        let before = cuda.launches();
+        what();
+        cuda.launches() - before
+    };
+    let x = Tensor::full(0.5_f32, [2, 3, 12, 10], device).unwrap();
+    let weight = Tensor::full(0.25_f32, [4, 3, 3, 3], device).unwrap();
+    let logits = Tensor::full(1.0_f32, [2, 40, 3], device).unwrap();
+    assert_eq!(count(&|| drop(ops::unfold(&x, [3, 3], [2, 2]).unwrap())), 1);
+    assert_eq!(count(&|| drop(ops::conv2d(&x, &weight, None, Conv2d::new(1, 1)).unwrap())), 1);
+    assert_eq!(count(&|| drop(ops::top_m_merge(&logits, 5, 7).unwrap())), 1);
+    assert_eq!(count(&|| drop(ops::sum_all(&x).unwrap())), 1);
+}
+
+fn memory_is_reused(device: &Device) {
+    device.release();
+    let x = Tensor::full(1.0_f32, [1, 1, 256, 256], device).unwrap();
+    let step = || ops::unfold(&x, [16, 16], [8, 8]).unwrap();
+    drop(step());
+    device.reset_peak();
+    let before = device.memory();
+    for _ in 0..50 {
+        assert_eq!(step().dims()[1], 961);
+    }
+    let after = device.memory();
+    assert_eq!(after.in_use, before.in_use);
+    assert_eq!(after.pooled, before.pooled, "the pool grew");
+    assert!(after.peak >= before.in_use + 961 * 256 * 4);
+    device.release();
+    assert_eq!(device.memory().pooled, 0);
+    assert_eq!(x.to_vec::<f32>().unwrap().len(), 256 * 256);
+}
+
+fn running_out_is_an_error(device: &Device) {
+    let before = device.memory();
+    let x = Tensor::full(1.0_f32, [1, 1, 4096, 4096], device).unwrap();
+    // 3969² patches of 64 KiB: a terabyte.
+    let refused = ops::unfold(&x, [128, 128], [1, 1]).unwrap_err();
+    assert!(matches!(refused, Error::OutOfMemory { .. }), "{refused}");
+    drop(x);
+    assert_eq!(device.memory().in_use, before.in_use);
+    // The device works on.
+    let y = Tensor::full(2.0_f32, [8], device).unwrap();
+    assert_eq!(ops::sum_all(&y).unwrap().item::<f32>().unwrap(), 16.0);
+}

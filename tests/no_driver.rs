@@ -1,0 +1,95 @@
+//! Opening a CUDA device where the driver is absent, too old, or without a GPU is a typed error that says what to do.
+//!
+//! Each case runs in a process of its own, since the driver's library is loaded once per process: the test binary calls
+//! itself with a library path that holds nothing, or a driver made for the case by the machine's C compiler.
+#![cfg(feature = "cuda")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use foveate::{Device, Error};
+use std::{fs, path::Path, process::Command};
+
+/// Prints what opening the device gives; the other tests read it.
+#[test]
+#[ignore = "run by the other tests in this file"]
+fn open() {
+    match Device::cuda(0) {
+        Ok(device) => println!("opened: {device}"),
+        Err(Error::NoDevice { device, why }) => println!("no device {device}: {why}"),
+        Err(other) => panic!("another error: {other}"),
+    }
+}
+
+/// What `open` prints in a process that looks for its driver in `folder` first.
+fn opened_with(folder: &Path) -> String {
+    let out = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "open", "--ignored", "--nocapture"])
+        .env("LD_LIBRARY_PATH", folder)
+        .output()
+        .unwrap();
+    let (says, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{says}{errors}");
+    says.into_owned()
+}
+
+/// A driver made of this C code; `None` where there is no C compiler.
+fn driver(folder: &Path, code: &str) -> Option<()> {
+    let source = folder.join("driver.c");
+    fs::write(&source, code).unwrap();
+    let library = folder.join("libcuda.so");
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-w", "-o"]).arg(&library).arg(&source).status();
+    if built.is_err() {
+        eprintln!("skipped: no C compiler");
+        return None;
+    }
+    assert!(built.unwrap().success());
+    Some(())
+}
+
+/// Every function that the crate looks for, answering `code`, but for those of `own`.
+fn every_function(own: &str, code: i32) -> String {
+    let names = "cuCtxGetCurrent cuCtxSetCurrent cuDeviceGet cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetName \
+        cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRetain cuDriverGetVersion cuGetErrorName cuGetErrorString cuInit \
+        cuLaunchKernel cuMemAlloc_v2 cuMemFree_v2 cuMemcpyDtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyHtoDAsync_v2 \
+        cuMemsetD8Async cuModuleGetFunction cuModuleLoadData cuModuleUnload cuStreamCreate cuStreamDestroy_v2 \
+        cuStreamSynchronize";
+    let rest = names.split_whitespace().filter(|name| !own.contains(&format!("{name}(")));
+    own.to_owned() + &rest.map(|name| format!("int {name}() {{ return {code}; }}\n")).collect::<String>()
+}
+
+#[test]
+fn without_a_driver() {
+    let empty = tempfile::tempdir().unwrap();
+    let says = opened_with(empty.path());
+    // A machine may have a driver outside of LD_LIBRARY_PATH.
+    assert!(says.contains("no device cuda:0: ") || says.contains("opened: cuda:0 ("), "{says}");
+}
+
+#[test]
+fn with_a_driver_that_lacks_a_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(()) = driver(folder.path(), "int cuInit() { return 0; }\n") else { return };
+    let says = opened_with(folder.path());
+    assert!(says.contains("the CUDA driver has no cuCtxGetCurrent: install 525 or newer"), "{says}");
+}
+
+#[test]
+fn with_a_driver_that_is_too_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = every_function("int cuDriverGetVersion(int* v) { *v = 11080; return 0; }\n", 0);
+    let Some(()) = driver(folder.path(), &code) else { return };
+    let says = opened_with(folder.path());
+    assert!(says.contains("one for CUDA 11.8: install 525 or newer"), "{says}");
+}
+
+#[test]
+fn with_a_driver_but_no_gpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = "int cuDriverGetVersion(int* v) { *v = 12000; return 0; }\n";
+    let Some(()) = driver(folder.path(), &every_function(version, 100)) else { return };
+    let says = opened_with(folder.path());
+    assert!(says.contains("no device cuda:0: CUDA_ERROR_NO_DEVICE"), "{says}");
+    let none = format!("{version}int cuDeviceGetCount(int* n) {{ *n = 0; return 0; }}\n");
+    driver(folder.path(), &every_function(&none, 0));
+    let says = opened_with(folder.path());
+    assert!(says.contains("the driver has 0 device(s)"), "{says}");
+}
