@@ -1,21 +1,22 @@
-//! Parameter blocks: a struct `<Name>Params` of a kernel has a twin of the same name in the launch code, and the two (or
-//! three, with WGSL) must list the same fields, in order, with the same types.
+//! Parameter blocks: a struct `<Name>Params` of a kernel has a twin of the same name in its launch file, `cuda.rs` or
+//! `wgpu.rs` of the operation, and the two must list the same fields, in order, with the same types.
 
 use crate::root::{read, root};
 use anyhow::{Context, Result, bail, ensure};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// A struct as one file declares it.
 #[derive(Clone, Debug, PartialEq)]
 struct Declared {
     file: PathBuf,
+    name: String,
     /// `(name, type)`.
     fields: Vec<(String, String)>,
     repr_c: bool,
 }
+
+/// The languages of kernels, and the launch file of each.
+const LANGUAGES: [(&[&str], &str); 2] = [(&["cu", "cuh"], "cuda.rs"), (&["wgsl"], "wgpu.rs")];
 
 /// Checks every parameter block of every operation.
 pub(crate) fn check() -> Result<()> {
@@ -25,54 +26,49 @@ pub(crate) fn check() -> Result<()> {
     for entry in entries {
         let folder = entry?.path();
         let Some(op) = folder.file_name().and_then(|n| n.to_str()) else { continue };
-        let device = declarations(&folder, &["cu", "cuh", "wgsl"])?;
-        if device.is_empty() {
-            continue;
-        }
-        let host = declarations(&root().join("src/ops").join(op), &["rs"])?;
-        for (name, declared) in &device {
-            agree(name, declared, host.get(name).map_or(&[], Vec::as_slice))?;
+        for (kinds, launch) in LANGUAGES {
+            let host = root().join("src/ops").join(op).join(launch);
+            let host = if host.is_file() { declared_in(&host)? } else { Vec::new() };
+            for device in files(&folder, kinds) {
+                for block in declared_in(&device)? {
+                    agree(&block, &host)?;
+                }
+            }
         }
     }
     Ok(())
 }
 
-/// Every `*Params` struct in a folder's files of these kinds, by name.
-fn declarations(folder: &Path, kinds: &[&str]) -> Result<BTreeMap<String, Vec<Declared>>> {
-    let mut found: BTreeMap<String, Vec<Declared>> = BTreeMap::new();
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(found) };
-    let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
-    files.sort();
-    for file in files {
-        let kind = file.extension().and_then(|e| e.to_str()).unwrap_or("");
-        if !kinds.contains(&kind) {
-            continue;
-        }
-        for (name, fields, repr_c) in structs(&read(&file)?, kind)? {
-            found.entry(name).or_default().push(Declared { file: file.clone(), fields, repr_c });
-        }
-    }
-    Ok(found)
+/// A folder's files of these kinds.
+fn files(folder: &Path, kinds: &[&str]) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let kind = |path: &Path| path.extension().and_then(|e| e.to_str()).unwrap_or("").to_owned();
+    let mut found: Vec<PathBuf> =
+        entries.map(|e| e.path()).filter(|p| kinds.contains(&kind(p).as_str())).collect();
+    found.sort();
+    found
 }
 
-fn agree(name: &str, device: &[Declared], host: &[Declared]) -> Result<()> {
-    let first = &device[0];
-    if host.is_empty() {
-        bail!("{}: {name} has no twin in the operation's launch code", first.file.display());
-    }
-    for other in device.iter().skip(1).chain(host) {
-        ensure!(
-            other.fields == first.fields,
-            "{name} differs:\n  {}: {}\n  {}: {}",
-            first.file.display(),
-            listed(&first.fields),
-            other.file.display(),
-            listed(&other.fields)
-        );
-    }
-    for twin in host {
-        ensure!(twin.repr_c, "{}: {name} must be #[repr(C)]", twin.file.display());
-    }
+/// Every `*Params` struct of a file.
+fn declared_in(file: &Path) -> Result<Vec<Declared>> {
+    structs(&read(file)?, file)
+}
+
+/// An error unless the launch file has this block's twin.
+fn agree(block: &Declared, host: &[Declared]) -> Result<()> {
+    let name = &block.name;
+    let Some(twin) = host.iter().find(|twin| twin.name == *name) else {
+        bail!("{}: {name} has no twin in the operation's launch file", block.file.display());
+    };
+    ensure!(
+        twin.fields == block.fields,
+        "{name} differs:\n  {}: {}\n  {}: {}",
+        block.file.display(),
+        listed(&block.fields),
+        twin.file.display(),
+        listed(&twin.fields)
+    );
+    ensure!(twin.repr_c, "{}: {name} must be #[repr(C)]", twin.file.display());
     Ok(())
 }
 
@@ -80,44 +76,46 @@ fn listed(fields: &[(String, String)]) -> String {
     fields.iter().map(|(name, of)| format!("{name}: {of}")).collect::<Vec<_>>().join(", ")
 }
 
-type Struct = (String, Vec<(String, String)>, bool);
-
-/// The `*Params` structs of a text: CUDA C++ where `kind` is `cu` or `cuh`, else Rust or WGSL.
-fn structs(text: &str, kind: &str) -> Result<Vec<Struct>> {
-    let cuda = kind.starts_with("cu");
-    let bare: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or("").trim()).collect();
+/// The `*Params` structs of a text: CUDA C++, Rust or WGSL, by the file's name.
+fn structs(text: &str, file: &Path) -> Result<Vec<Declared>> {
+    let cuda = file.extension().and_then(|e| e.to_str()).is_some_and(|e| e.starts_with("cu"));
+    let bare: String =
+        text.lines().map(|line| line.split("//").next().unwrap_or("").to_owned() + "\n").collect();
     let mut found = Vec::new();
-    for (at, line) in bare.iter().enumerate() {
-        let Some((_, head)) = line.split_once("struct ") else { continue };
-        let Some(name) = head.strip_suffix('{').map(str::trim).filter(|n| n.ends_with("Params")) else {
+    for (at, _) in bare.match_indices("struct ") {
+        let Some((name, body)) = bare[at + "struct ".len()..].split_once('{') else { continue };
+        let name = name.trim();
+        if !name.ends_with("Params") {
             continue;
-        };
-        let attributes = bare[..at].iter().rev().take_while(|l| l.starts_with("#[") || l.is_empty());
-        let repr_c = attributes.into_iter().any(|l| l.starts_with("#[repr(C)"));
-        let mut fields = Vec::new();
-        for line in bare[at + 1..].iter().take_while(|l| !l.starts_with('}')) {
-            if line.is_empty() || line.starts_with("#[") {
-                continue;
-            }
-            fields.push(if cuda { cuda_field(line) } else { colon_field(line) }.with_context(|| {
-                format!("{name}: a field must stand alone on its line, this one does not: {line}")
-            })?);
         }
-        found.push((name.to_owned(), fields, repr_c));
+        let body = body.split('}').next().unwrap_or("");
+        let fields =
+            body.split(if cuda { ';' } else { ',' }).map(str::trim).filter(|field| !field.is_empty());
+        let fields = fields.map(|field| {
+            let read = if cuda { cuda_field(field) } else { colon_field(field) };
+            read.with_context(|| {
+                format!("{}: {name} has a field that cannot be read: {field}", file.display())
+            })
+        });
+        let line = bare[..at].rfind('\n').map_or(0, |end| end + 1);
+        let head: Vec<&str> = bare[..line].lines().rev().take_while(|l| !l.trim().is_empty()).collect();
+        let repr_c = head.iter().any(|l| l.contains("#[repr(C)") || l.contains("wgpu_params!"));
+        let fields = fields.collect::<Result<_>>()?;
+        found.push(Declared { file: file.into(), name: name.into(), fields, repr_c });
     }
     Ok(found)
 }
 
-/// `u32 rows;`
-fn cuda_field(line: &str) -> Option<(String, String)> {
-    let (of, name) = line.strip_suffix(';')?.split_once(' ')?;
+/// `u32 rows`
+fn cuda_field(field: &str) -> Option<(String, String)> {
+    let (of, name) = field.split_once(' ')?;
     let of = if of == "float" { "f32" } else { of };
     (!name.contains([',', ' '])).then(|| (name.to_owned(), of.to_owned()))
 }
 
-/// `pub(super) rows: u32,`
-fn colon_field(line: &str) -> Option<(String, String)> {
-    let (name, of) = line.trim_end_matches(',').split_once(':')?;
+/// `pub(super) rows: u32`
+fn colon_field(field: &str) -> Option<(String, String)> {
+    let (name, of) = field.split_once(':')?;
     let name = name.split_whitespace().last()?;
     (!of.contains(':')).then(|| (name.to_owned(), of.trim().to_owned()))
 }
@@ -128,26 +126,35 @@ mod tests {
 
     const CUDA: &str =
         "struct FoldParams {\n    u32 rows;  // of patches\n    float scale;\n};\nstruct Other { int a; };\n";
+    const RUST: &str = "\n#[repr(C)]\n#[derive(Clone)]\nstruct FoldParams {\n    rows: u32,\n    pub(super) scale: f32,\n}\n";
 
-    fn declared(text: &str, kind: &str) -> Vec<Declared> {
-        let found = structs(text, kind).unwrap().into_iter();
-        found.map(|(_, fields, repr_c)| Declared { file: kind.into(), fields, repr_c }).collect()
+    fn read_as(text: &str, file: &str) -> Vec<Declared> {
+        structs(text, Path::new(file)).unwrap()
     }
 
     #[test]
     fn twins_agree_and_strangers_do_not() {
-        let rust = "#[repr(C)]\n#[derive(Clone)]\nstruct FoldParams {\n    rows: u32,\n    pub(super) scale: f32,\n}\n";
-        let wgsl = "struct FoldParams {\n  rows: u32,\n  scale: f32\n}\n";
-        let device: Vec<_> = [declared(CUDA, "cu"), declared(wgsl, "wgsl")].concat();
-        agree("FoldParams", &device, &declared(rust, "rs")).unwrap();
+        let cuda = read_as(CUDA, "fold.cu");
+        assert_eq!(cuda.len(), 1);
+        agree(&cuda[0], &read_as(RUST, "cuda.rs")).unwrap();
         for wrong in [
-            rust.replace("rows", "cols"),
-            rust.replace("u32", "i32"),
-            rust.replace("    rows: u32,\n", ""),
-            rust.replace("#[repr(C)]\n", ""),
+            RUST.replace("rows", "cols"),
+            RUST.replace("u32", "i32"),
+            RUST.replace("    rows: u32,\n", ""),
+            RUST.replace("#[repr(C)]\n", ""),
+            RUST.replace("FoldParams", "FoulParams"),
             String::new(),
         ] {
-            assert!(agree("FoldParams", &device, &declared(&wrong, "rs")).is_err(), "{wrong}");
+            assert!(agree(&cuda[0], &read_as(&wrong, "cuda.rs")).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn several_fields_may_share_a_line() {
+        let wgsl = read_as("struct FoldParams {\n  rows: u32,\n  // why\n  scale: f32\n}\n", "fold.wgsl");
+        let rust =
+            "crate::wgpu_params! {\n    struct FoldParams {\n        rows: u32, scale: f32,\n    }\n}\n";
+        agree(&wgsl[0], &read_as(rust, "wgpu.rs")).unwrap();
+        assert!(agree(&wgsl[0], &read_as(&rust.replace("f32", "u32"), "wgpu.rs")).is_err());
     }
 }
