@@ -14,6 +14,7 @@ pub mod cross_attention;
 pub mod dropout;
 pub mod elementwise;
 pub mod fold_queries;
+pub mod gated_attention;
 pub mod gather;
 pub mod image;
 pub mod l2_normalize;
@@ -42,6 +43,7 @@ pub use elementwise::{
     add, add_relu, div, exp, full_like, log, mul, neg, relu, scale, sigmoid, sqrt, square, sub, swish, tanh,
 };
 pub use fold_queries::fold_queries;
+pub use gated_attention::gated_attention;
 pub use gather::{gather, scatter_add};
 pub use image::{normalize_image, to_unit};
 pub use l2_normalize::l2_normalize;

@@ -38,6 +38,7 @@ table! {
         Unary<Log>, UnaryGrad<Log>, Unary<Relu>, UnaryGrad<Relu>, Unary<Sigmoid>, UnaryGrad<Sigmoid>, Unary<Sqrt>,
         UnaryGrad<Sqrt>, Unary<Square>, UnaryGrad<Square>, Unary<Swish>, UnaryGrad<Swish>, Unary<Tanh>, UnaryGrad<Tanh>;
     fold_queries: FoldQueries, FoldQueriesGrad;
+    gated_attention: GatedAttention, GatedAttentionGrad;
     gather: Gather, ScatterAdd;
     image: NormalizeImage;
     l2_normalize: L2Normalize, L2NormalizeGrad;
