@@ -178,7 +178,7 @@ impl Sizes {
         let product = Product::new(rows, self.features, self.value).b_transposed();
         let tasks = by_head.par_chunks_mut(rows * self.value).enumerate();
         tasks.with_min_len(run_length(self.heads, product.work())).try_for_each(|(h, o)| {
-            product.run(&*self.gather(op, z, h)?, &wv[h * self.value * self.features..], o);
+            product.run(&self.gather(op, z, h)?, &wv[h * self.value * self.features..], o);
             Ok(())
         })?;
         let mut o = Scratch::<f32>::new(rows * values, op)?;
@@ -361,7 +361,7 @@ fn heads(s: &Sizes, given: &Given, d_o: &[f32], dwv: Option<&mut [f32]>) -> Resu
         None => tasks.for_each(|(h, dz)| one(h, dz)),
         Some(dwv) => tasks.zip(dwv.par_chunks_mut(s.value * d)).try_for_each(|((h, dz), dwv)| {
             one(h, dz);
-            to_weight.run(&d_o[h * s.value..], &*s.gather(OP, given.z, h)?, dwv);
+            to_weight.run(&d_o[h * s.value..], &s.gather(OP, given.z, h)?, dwv);
             Ok(())
         })?,
     }

@@ -62,7 +62,7 @@ impl FoldQueries {
 
 /// The rows of a projection that belong to one head.
 pub(crate) fn split_heads(op: &'static str, heads: usize, rows: usize, what: &str) -> Result<usize> {
-    if heads == 0 || rows == 0 || rows % heads != 0 {
+    if heads == 0 || rows == 0 || !rows.is_multiple_of(heads) {
         let what =
             format!("{heads} heads for the {rows} rows of {what}: each head needs as many, at least one");
         return Err(Error::argument(op, what));

@@ -4,7 +4,7 @@ use super::{GatedAttention, GatedAttentionGrad, Sizes};
 use crate::{
     cpu::{
         In, Out, Product, Scratch, math,
-        simd::{largest, sum1, sum2, vectorised},
+        simd::{largest, sum, sums, vectorised},
     },
     device::{Meta, Op},
     error::{Error, Result},
@@ -18,6 +18,13 @@ fn meta(t: &In) -> Meta {
     Meta::new(t.dims, t.dtype)
 }
 
+/// `Σ a b`
+#[inline(always)]
+fn inner(a: &[f32], b: &[f32]) -> f64 {
+    let [total] = sums(a, b, |a, b| [a * b]);
+    total
+}
+
 vectorised! {
     /// In place: t = tanh(t), s = σ(s), row by row of length L; the logits are `Σ w t s`.
     fn gate(t: &mut [f32], s: &mut [f32], w: &[f32], logits: &mut [f32], row: &mut [f32]) {
@@ -29,7 +36,7 @@ vectorised! {
                 *row = *t * w;
             }
             s.iter_mut().for_each(|s| *s = math::sigmoid(*s));
-            *logit = sum2(row, s, |a, b| a * b) as f32;
+            *logit = inner(row, s) as f32;
         }
     }
 
@@ -37,7 +44,7 @@ vectorised! {
     fn pool(h: &[f32], a: &mut [f32], y: &mut [f32]) {
         let most = largest(a);
         a.iter_mut().for_each(|a| *a = math::exp(*a - most));
-        let inverse = (1.0 / sum1(a, |a| a)) as f32;
+        let inverse = (1.0 / sum(a, |a| a)) as f32;
         y.fill(0.0);
         for (a, h) in a.iter_mut().zip(h.chunks_exact(y.len())) {
             *a *= inverse;
@@ -48,9 +55,9 @@ vectorised! {
     /// The logits' gradient of a bag: `dl = a ∘ (da' − Σ a da')` with `da' = da + h dy`; h: (N, D), the others (N).
     fn logits_gradient(h: &[f32], a: &[f32], da: &[f32], dy: &[f32], dl: &mut [f32]) {
         for ((dl, h), &da) in dl.iter_mut().zip(h.chunks_exact(dy.len())).zip(da) {
-            *dl = (sum2(h, dy, |h, dy| h * dy) + f64::from(da)) as f32;
+            *dl = (inner(h, dy) + f64::from(da)) as f32;
         }
-        let mean = sum2(a, dl, |a, da| a * da) as f32;
+        let mean = inner(a, dl) as f32;
         dl.iter_mut().zip(a).for_each(|(dl, &a)| *dl = a * (*dl - mean));
     }
 
