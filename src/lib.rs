@@ -28,15 +28,20 @@ pub mod device;
 mod dims;
 mod dtype;
 mod error;
+pub mod nn;
 pub mod ops;
 pub mod optim;
 mod parameter;
+#[cfg(feature = "plot")]
+pub mod plot;
 pub mod rng;
+pub mod select;
 pub mod spec;
 pub mod tape;
 mod tensor;
 #[cfg(test)]
 mod testing;
+pub mod train;
 
 pub use device::{Device, DeviceKind};
 pub use dims::{Dims, MAX_AXES};

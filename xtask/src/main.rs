@@ -6,6 +6,10 @@ use std::process::ExitCode;
 mod build_kernels;
 mod emulator;
 mod root;
+mod run;
+mod test;
+mod tidy;
+mod verify;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "foveate's build tool")]
@@ -20,12 +24,21 @@ enum Task {
     BuildKernels(build_kernels::Args),
     /// Build the stand-in for the CUDA driver that runs the kernels on the CPU, and print its folder
     Emulator(emulator::Args),
+    /// Run everything that must hold: format, lints, tidiness, kernel freshness, every test on every device
+    Test(test::Args),
+    /// Check what no compiler checks: first lines, file sizes, the table of operations
+    Tidy(tidy::Args),
+    /// Replay recorded reference cases on a device
+    Verify(verify::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::BuildKernels(args) => build_kernels::main(&args),
         Task::Emulator(args) => emulator::main(&args),
+        Task::Test(args) => test::main(&args),
+        Task::Tidy(args) => tidy::main(&args),
+        Task::Verify(args) => verify::main(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,146 @@
+//! Task heads and their losses: each task reads the vector of its own query.
+
+use crate::{
+    DType, Device, Rng, Tensor,
+    error::{Error, Result},
+    nn::{Linear, Pass, layers::module},
+    ops,
+};
+
+/// How a head's outputs become probabilities, and with them its loss and metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// One class of many: softmax, `-log(p + 1e-6)` of the true class; right when it is the most probable one.
+    Softmax,
+    /// Any number of classes: sigmoid, mean binary cross-entropy; right when all classes are on their side of 0.5.
+    Sigmoid,
+}
+
+/// A task: its name, number of classes and activation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Name, as in checkpoints: `output_layers.NAME`.
+    pub name: String,
+    /// Number of classes.
+    pub classes: usize,
+    /// Activation.
+    pub activation: Activation,
+}
+
+impl Task {
+    /// A task.
+    pub fn new(name: &str, classes: usize, activation: Activation) -> Self {
+        Task { name: name.into(), classes, activation }
+    }
+
+    /// The four tasks of Megapixel MNIST, in the order of their queries.
+    pub fn megapixel_mnist() -> Vec<Task> {
+        let one = |name| Task::new(name, 10, Activation::Softmax);
+        vec![one("majority"), one("max"), one("top"), Task::new("multi", 10, Activation::Sigmoid)]
+    }
+
+    /// Loss of probabilities (B, C) against labels: i32 (B) for softmax tasks, f32 (B, C) of zeros and ones for sigmoid.
+    pub fn loss(&self, probabilities: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        match self.activation {
+            Activation::Softmax => ops::nll(probabilities, labels, 1e-6),
+            Activation::Sigmoid => ops::bce(probabilities, labels),
+        }
+    }
+
+    /// Which rows of the batch are right, from probabilities (B, C) and labels as for [`Task::loss`].
+    pub fn correct(&self, probabilities: &Tensor, labels: &Tensor) -> Result<Vec<bool>> {
+        let p = probabilities.to_vec::<f32>()?;
+        let rows = p.chunks(self.classes.max(1));
+        Ok(match self.activation {
+            Activation::Softmax => {
+                let labels = labels.to_vec::<i32>()?;
+                rows.zip(labels).map(|(row, label)| argmax(row) == label as usize).collect()
+            }
+            Activation::Sigmoid => {
+                let labels = labels.to_vec::<f32>()?;
+                let right = |(p, label): (&f32, &f32)| (*p >= 0.5) == (*label >= 0.5);
+                rows.zip(labels.chunks(self.classes.max(1)))
+                    .map(|(row, label)| row.iter().zip(label).all(right))
+                    .collect()
+            }
+        })
+    }
+}
+
+/// Position of the largest value; the first one on a tie.
+fn argmax(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (at, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = at;
+        }
+    }
+    best
+}
+
+/// The linear layer of a task.
+#[derive(Debug, Clone)]
+pub struct Head {
+    task: Task,
+    linear: Linear,
+}
+
+module!(Head {; linear });
+
+impl Head {
+    /// A head on vectors of `features`.
+    pub fn new(task: Task, features: usize, device: &Device, rng: &mut Rng) -> Result<Self> {
+        let linear =
+            Linear::new(&format!("output_layers.{}.0", task.name), features, task.classes, device, rng)?;
+        Ok(Head { task, linear })
+    }
+
+    /// Its task.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Vectors (B, D) to probabilities (B, C).
+    pub fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let logits = self.linear.forward(x, pass)?;
+        match self.task.activation {
+            Activation::Softmax => ops::softmax(&logits, -1),
+            Activation::Sigmoid => ops::sigmoid(&logits),
+        }
+    }
+}
+
+/// Targets of a batch, one tensor per task in the order of the tasks.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    /// i32 (B) for softmax tasks, f32 (B, C) for sigmoid tasks.
+    pub tensors: Vec<Tensor>,
+}
+
+/// The losses of a batch.
+#[derive(Clone, Debug)]
+pub struct Losses {
+    /// The mean over tasks, which is what is trained.
+    pub total: Tensor,
+    /// One loss per task.
+    pub tasks: Vec<Tensor>,
+}
+
+impl Losses {
+    /// Losses of `probabilities` against `labels`, task by task, and their mean.
+    pub fn new(tasks: &[&Task], probabilities: &[Tensor], labels: &Targets) -> Result<Self> {
+        if tasks.len() != labels.tensors.len() || tasks.is_empty() {
+            let what = format!("{} label tensors for {} tasks", labels.tensors.len(), tasks.len());
+            return Err(Error::argument("losses", what));
+        }
+        let losses = tasks.iter().zip(probabilities).zip(&labels.tensors);
+        let losses: Vec<Tensor> = losses.map(|((task, p), y)| task.loss(p, y)).collect::<Result<_>>()?;
+        let mut total = losses[0].clone();
+        for loss in &losses[1..] {
+            total = ops::add(&total, loss)?;
+        }
+        let total = ops::scale(&total, 1.0 / losses.len() as f64, 0.0)?;
+        debug_assert!(matches!(total.dtype(), DType::F32 | DType::F64));
+        Ok(Losses { total, tasks: losses })
+    }
+}

@@ -1,0 +1,215 @@
+//! The patch encoder: a residual network of basic blocks (He et al. 2016, the layout of torchvision's ResNet-18), whole or
+//! truncated, down to a vector per patch.
+//!
+//! stem: 7×7 convolution, stride 2 → batch norm → ReLU → 3×3 max pooling, stride 2; then one stage per entry of
+//! `widths`, each but the first halving the resolution; then the mean (or maximum) over pixels. Parameter names are those of an
+//! `nn.Sequential` over torchvision's children: `0` the stem, `1` its batch norm, `4`, `5` … the stages.
+
+use crate::{
+    Device, Rng, Tensor,
+    error::{Error, Result},
+    nn::{BatchNorm, Conv2d, Pass, init, layers::module},
+    ops,
+};
+
+/// The shape of a [`ResNet`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResNetConfig {
+    /// Channels of a patch: 1 for grey, 3 for colour.
+    pub channels: usize,
+    /// Width of the stem and of each stage's blocks; the stem has the first stage's width.
+    pub widths: Vec<usize>,
+    /// Basic blocks per stage.
+    pub blocks: usize,
+    /// How the last stage's pixels become one vector.
+    pub pool: GlobalPool,
+}
+
+/// How the pixels of a feature map become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum GlobalPool {
+    /// Their mean, as published.
+    #[default]
+    Mean,
+    /// Their maximum, which learns faster where a small object fills a small part of its patch.
+    Max,
+}
+
+impl ResNetConfig {
+    /// ResNet-18 without its classifier; 512 features, 11,176,512 parameters with three channels.
+    pub fn resnet18(channels: usize) -> Self {
+        ResNetConfig { channels, widths: vec![64, 128, 256, 512], blocks: 2, pool: GlobalPool::Mean }
+    }
+
+    /// ResNet-18 cut after its second stage; 128 features, 676,800 parameters with one channel.
+    pub fn truncated(channels: usize) -> Self {
+        ResNetConfig { channels, widths: vec![64, 128], blocks: 2, pool: GlobalPool::Mean }
+    }
+
+    /// A small encoder for small problems: two stages of one block, 16 and 32 channels, global maximum, 32 features.
+    pub fn small(channels: usize) -> Self {
+        ResNetConfig { channels, widths: vec![16, 32], blocks: 1, pool: GlobalPool::Max }
+    }
+
+    /// Length of a patch's feature vector.
+    pub fn features(&self) -> usize {
+        self.widths.last().copied().unwrap_or(0)
+    }
+
+    /// Multiply-adds of one patch of `height` by `width` pixels; twice that many FLOPs.
+    pub fn macs(&self, height: usize, width: usize) -> usize {
+        let half = |[h, w]: [usize; 2]| [h.div_ceil(2), w.div_ceil(2)];
+        let mut size = half([height, width]);
+        let stem = self.widths.first().copied().unwrap_or(0);
+        let mut macs = size[0] * size[1] * 49 * self.channels * stem;
+        size = half(size);
+        let mut from = stem;
+        for (stage, &width) in self.widths.iter().enumerate() {
+            if stage > 0 {
+                size = half(size);
+            }
+            let pixels = size[0] * size[1];
+            for block in 0..self.blocks {
+                let input = if block == 0 { from } else { width };
+                let projection = if block == 0 && stage > 0 { input * width } else { 0 };
+                macs += pixels * (9 * input * width + 9 * width * width + projection);
+            }
+            from = width;
+        }
+        macs
+    }
+}
+
+/// Two 3×3 convolutions with batch norm, and a shortcut around them.
+#[derive(Debug, Clone)]
+pub struct BasicBlock {
+    conv1: Conv2d,
+    bn1: BatchNorm,
+    conv2: Conv2d,
+    bn2: BatchNorm,
+    /// Convolution and batch norm of the shortcut, where width or resolution change.
+    downsample: Option<Projection>,
+}
+
+#[derive(Debug, Clone)]
+struct Projection {
+    conv: Conv2d,
+    bn: BatchNorm,
+}
+
+module!(Projection {; conv, bn });
+module!(BasicBlock {; conv1, bn1, conv2, bn2, downsample });
+
+impl BasicBlock {
+    fn new(
+        name: &str,
+        from: usize,
+        to: usize,
+        stride: usize,
+        device: &Device,
+        rng: &mut Rng,
+    ) -> Result<Self> {
+        let mut conv = |part: &str, from: usize, kernel: usize, stride: usize| -> Result<Conv2d> {
+            let weight = init::he_fan_out([to, from, kernel, kernel], device, rng)?;
+            Ok(Conv2d::new(&format!("{name}.{part}"), weight, ops::Conv2d::new(stride, kernel / 2)))
+        };
+        let (conv1, conv2) = (conv("conv1", from, 3, stride)?, conv("conv2", to, 3, 1)?);
+        let projected = stride != 1 || from != to;
+        let downsample = if projected { Some(conv("downsample.0", from, 1, stride)?) } else { None };
+        let bn = |part: &str| BatchNorm::new(&format!("{name}.{part}"), to, device);
+        Ok(BasicBlock {
+            conv1,
+            bn1: bn("bn1")?,
+            conv2,
+            bn2: bn("bn2")?,
+            downsample: downsample
+                .map(|conv| Ok(Projection { conv, bn: bn("downsample.1")? }))
+                .transpose()?,
+        })
+    }
+
+    /// x (B, C, H, W) to (B, O, h, w).
+    pub fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let y = self.bn1.forward_relu(&self.conv1.forward(x, pass)?, None, pass)?;
+        let y = self.conv2.forward(&y, pass)?;
+        let projected;
+        let shortcut = match &self.downsample {
+            Some(Projection { conv, bn }) => {
+                projected = bn.forward(&conv.forward(x, pass)?, pass)?;
+                &projected
+            }
+            None => x,
+        };
+        self.bn2.forward_relu(&y, Some(shortcut), pass)
+    }
+}
+
+/// The patch encoder.
+#[derive(Debug, Clone)]
+pub struct ResNet {
+    config: ResNetConfig,
+    stem: Conv2d,
+    bn: BatchNorm,
+    stages: Vec<Vec<BasicBlock>>,
+}
+
+module!(ResNet {; stem, bn, stages });
+
+impl ResNet {
+    /// An encoder with fresh parameters whose names start with `name`.
+    pub fn new(name: &str, config: ResNetConfig, device: &Device, rng: &mut Rng) -> Result<Self> {
+        let Some(&stem_width) = config.widths.first() else {
+            return Err(Error::argument("resnet", "widths is empty: name the width of at least one stage"));
+        };
+        if config.channels == 0 || config.blocks == 0 || config.widths.contains(&0) {
+            return Err(Error::argument("resnet", format!("{config:?}: every size must be at least 1")));
+        }
+        // The one-channel stem of the published network is a fresh layer with the default initialisation.
+        let dims = [stem_width, config.channels, 7, 7];
+        let weight = if config.channels == 3 {
+            init::he_fan_out(dims, device, rng)?
+        } else {
+            init::default_uniform(dims, device, rng)?
+        };
+        let stem = Conv2d::new(&format!("{name}.0"), weight, ops::Conv2d::new(2, 3));
+        let bn = BatchNorm::new(&format!("{name}.1"), stem_width, device)?;
+        let mut from = stem_width;
+        let mut stages = Vec::new();
+        for (stage, &width) in config.widths.iter().enumerate() {
+            let mut blocks = Vec::new();
+            for block in 0..config.blocks {
+                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+                let name = format!("{name}.{}.{block}", stage + 4);
+                blocks.push(BasicBlock::new(
+                    &name,
+                    if block == 0 { from } else { width },
+                    width,
+                    stride,
+                    device,
+                    rng,
+                )?);
+            }
+            from = width;
+            stages.push(blocks);
+        }
+        Ok(ResNet { config, stem, bn, stages })
+    }
+
+    /// Its shape.
+    pub fn config(&self) -> &ResNetConfig {
+        &self.config
+    }
+
+    /// Patches (P, C, ph, pw) to features (P, D).
+    pub fn forward(&self, patches: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let x = self.bn.forward_relu(&self.stem.forward(patches, pass)?, None, pass)?;
+        let mut x = ops::max_pool2d(&x, [3, 3], [2, 2], [1, 1])?;
+        for block in self.stages.iter().flatten() {
+            x = block.forward(&x, pass)?;
+        }
+        match self.config.pool {
+            GlobalPool::Mean => ops::global_avg_pool(&x),
+            GlobalPool::Max => ops::global_max_pool(&x),
+        }
+    }
+}

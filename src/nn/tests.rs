@@ -1,0 +1,128 @@
+use super::*;
+use crate::{Device, Dims, Error, Rng, Tape, Tensor, ops, testing::*};
+use std::collections::BTreeMap;
+
+fn encoder(config: ResNetConfig) -> ResNet {
+    ResNet::new("encoder", config, &Device::Cpu, &mut Rng::new(0)).unwrap()
+}
+
+#[test]
+fn encoders_have_the_published_sizes() {
+    assert_eq!(encoder(ResNetConfig::truncated(1)).size(), 676_800);
+    assert_eq!(encoder(ResNetConfig::resnet18(3)).size(), 11_176_512);
+    assert_eq!(2 * ResNetConfig::truncated(1).macs(50, 50), 105_140_352);
+    assert_eq!(2 * ResNetConfig::resnet18(3).macs(100, 100), 882_525_696);
+}
+
+#[test]
+fn transformers_have_the_published_sizes() {
+    let size = |features, queries| {
+        let config = TransformerConfig::new(features, queries);
+        Transformer::new("transf", config, &Device::Cpu, &mut Rng::new(0)).unwrap().size()
+    };
+    assert_eq!(size(128, 4), 198_272);
+    assert_eq!(size(512, 1), 3_150_848);
+}
+
+#[test]
+fn names_are_those_of_the_published_network() {
+    let net = encoder(ResNetConfig::truncated(1));
+    let names: Vec<String> = net.state().into_keys().collect();
+    for name in [
+        "encoder.0.weight",
+        "encoder.1.running_var",
+        "encoder.4.0.conv1.weight",
+        "encoder.4.1.bn2.bias",
+        "encoder.5.0.downsample.0.weight",
+        "encoder.5.0.downsample.1.running_mean",
+    ] {
+        assert!(names.iter().any(|n| n == name), "{name} is not among {names:?}");
+    }
+    assert!(!names.iter().any(|n| n.contains("4.0.downsample")));
+    assert_eq!(net.parameters().len(), 30);
+}
+
+#[test]
+fn a_state_can_be_loaded_and_a_wrong_one_changes_nothing() {
+    let (from, mut to) = (encoder(ResNetConfig::small(1)), encoder(ResNetConfig::small(1)));
+    let mut state = from.state();
+    state.insert("encoder.1.num_batches_tracked".into(), Tensor::zeros([1], &Device::Cpu).unwrap());
+    to.load(&state).unwrap();
+    assert!(from.state().iter().all(|(name, t)| bits(t) == bits(&to.state()[name])));
+    let before = to.state();
+    let wrong = |change: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
+        let mut state = encoder(ResNetConfig::small(1)).state();
+        change(&mut state);
+        state
+    };
+    let missing = wrong(&|s| drop(s.remove("encoder.0.weight")));
+    let extra = wrong(&|s| drop(s.insert("encoder.9.weight".into(), random([1], 1))));
+    let misshapen = wrong(&|s| drop(s.insert("encoder.1.bias".into(), random([3], 1))));
+    for state in [missing, extra, misshapen] {
+        assert!(matches!(to.load(&state), Err(Error::Shape { op: "load", .. })));
+        assert!(before.iter().all(|(name, t)| bits(t) == bits(&to.state()[name])));
+    }
+}
+
+#[test]
+fn training_uses_batch_statistics_and_evaluation_running_ones() {
+    let mut net =
+        encoder(ResNetConfig { channels: 1, widths: vec![4, 6], blocks: 1, pool: GlobalPool::Mean });
+    let x = random([3, 1, 20, 20], 1);
+    let evaluated = net.forward(&x, &mut Pass::evaluation()).unwrap();
+    let (tape, mut rng) = (Tape::new(), Rng::new(0));
+    let mut pass = Pass::training(&tape, &mut rng);
+    let trained = net.forward(&x, &mut pass).unwrap();
+    assert_ne!(bits(&evaluated), bits(&trained));
+    assert_eq!(trained.dims(), Dims::from([3, 6]));
+    let before = net.state();
+    net.set_statistics(pass.statistics()).unwrap();
+    for (name, t) in net.state() {
+        let changed = bits(&t) != bits(&before[&name]);
+        assert_eq!(changed, name.contains("running_"), "{name}");
+    }
+}
+
+#[test]
+fn every_parameter_gets_a_gradient() {
+    let config = TransformerConfig { heads: 2, ..TransformerConfig::new(6, 3) };
+    let transformer = Transformer::new("transf", config, &Device::Cpu, &mut Rng::new(0)).unwrap();
+    let net = encoder(ResNetConfig { channels: 2, widths: vec![4, 6], blocks: 2, pool: GlobalPool::Mean });
+    let (tape, mut rng) = (Tape::new(), Rng::new(0));
+    let mut pass = Pass::training(&tape, &mut rng);
+    let features = net.forward(&random([8, 2, 15, 17], 1), &mut pass).unwrap();
+    let x = ops::reshape(&features, [2, 4, 6]).unwrap();
+    let (y, scores) = transformer.forward(&x, &mut pass).unwrap();
+    let loss = ops::sum_all(&ops::mul(&y, &random(y.dims(), 3)).unwrap()).unwrap();
+    let loss = ops::add(&loss, &ops::sum_all(&ops::mul(&scores, &scores).unwrap()).unwrap()).unwrap();
+    let grads = tape.backward(&loss).unwrap();
+    for parameter in net.parameters().into_iter().chain(transformer.parameters()) {
+        let gradient = grads.parameter(parameter).unwrap_or_else(|| panic!("{} has none", parameter.name()));
+        assert!(gradient.to_vec::<f32>().unwrap().iter().any(|v| *v != 0.0), "{}", parameter.name());
+    }
+}
+
+#[test]
+fn folded_queries_give_the_attention_logits() {
+    let config = TransformerConfig { heads: 4, ..TransformerConfig::new(16, 3) };
+    let transformer = Transformer::new("transf", config, &Device::Cpu, &mut Rng::new(5)).unwrap();
+    let x = random([2, 7, 16], 1);
+    let (_, scores) = transformer.forward(&x, &mut Pass::evaluation()).unwrap();
+    let logits = ops::linear(&x, &transformer.folded_queries().unwrap(), None).unwrap();
+    let probabilities = ops::softmax(&logits, 1).unwrap().to_vec::<f32>().unwrap();
+    let mean: Vec<f32> = probabilities.chunks(12).map(|row| row.iter().sum::<f32>() / 12.0).collect();
+    for (a, b) in scores.to_vec::<f32>().unwrap().iter().zip(mean) {
+        assert!((a - b).abs() < 1e-6, "{a} {b}");
+    }
+}
+
+#[test]
+fn impossible_sizes_are_refused() {
+    let resnet = |config| ResNet::new("e", config, &Device::Cpu, &mut Rng::new(0));
+    assert!(resnet(ResNetConfig { channels: 1, widths: vec![], blocks: 1, pool: GlobalPool::Mean }).is_err());
+    assert!(
+        resnet(ResNetConfig { channels: 0, widths: vec![8], blocks: 1, pool: GlobalPool::Mean }).is_err()
+    );
+    let config = TransformerConfig { heads: 3, ..TransformerConfig::new(16, 1) };
+    assert!(Transformer::new("t", config, &Device::Cpu, &mut Rng::new(0)).is_err());
+}

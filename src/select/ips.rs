@@ -1,0 +1,322 @@
+//! Iterative Patch Selection (Bergner, Lippert, Mahendran, "Iterative Patch Selection for High-Resolution Image
+//! Recognition", ICLR 2023).
+//!
+//! Selection walks over all N patches of an image without gradients and keeps the M that the cross-attention scores
+//! highest: it starts with the first M, and for each next chunk of I patches scores kept and new ones together and keeps
+//! the best M. The network then learns from those M alone. Scores are softmax-normalised over the candidates of the
+//! moment, so the result depends on the chunks and their order: this is the published algorithm, not a top-M over all
+//! patches. Only logits are carried from chunk to chunk; memory does not depend on the size of the image.
+
+use crate::{
+    Device, Parameter, Rng, Tensor,
+    data::{PatchGrid, PatchSource},
+    error::{Error, Result},
+    nn::{
+        Head, Losses, Module, Pass, ResNet, ResNetConfig, Role, Targets, Task, Transformer, TransformerConfig,
+    },
+    ops,
+    select::{Scorer, ScorerConfig, Shuffle, shuffle::Orders},
+};
+
+/// The shape of an [`Ips`] network and how it selects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IpsConfig {
+    /// Height and width of a patch.
+    pub patch: [usize; 2],
+    /// Vertical and horizontal stride of the grid of patches.
+    pub stride: [usize; 2],
+    /// Patches kept, M.
+    pub memory: usize,
+    /// Patches seen per iteration, I.
+    pub iteration: usize,
+    /// The patch encoder.
+    pub encoder: ResNetConfig,
+    /// The cross-attention transformer; one query per task.
+    pub transformer: TransformerConfig,
+    /// The tasks, in the order of the queries.
+    pub tasks: Vec<Task>,
+    /// Whether positional encodings are added to the features.
+    pub use_position: bool,
+    /// How patches are shuffled before selection.
+    pub shuffle: Shuffle,
+    /// Encode each distinct constant patch once when scoring. Exact, and much faster where images are mostly blank.
+    pub elide_constant: bool,
+}
+
+impl IpsConfig {
+    /// The published configuration of Megapixel MNIST: patches of 50, M = I = 100, truncated ResNet-18, 4 tasks.
+    pub fn megapixel_mnist() -> Self {
+        Self::with_encoder(ResNetConfig::truncated(1), [50, 50], 100, 100, Task::megapixel_mnist(), true)
+    }
+
+    /// The published configuration of the traffic signs: patches of 100, M = 10, I = 32, full ResNet-18, 1 task.
+    pub fn traffic_signs() -> Self {
+        let task = vec![Task::new("sign", 4, crate::nn::Activation::Softmax)];
+        Self::with_encoder(ResNetConfig::resnet18(3), [100, 100], 10, 32, task, false)
+    }
+
+    /// A configuration with adjoining patches and the published proportions.
+    pub fn with_encoder(
+        encoder: ResNetConfig,
+        patch: [usize; 2],
+        memory: usize,
+        iteration: usize,
+        tasks: Vec<Task>,
+        use_position: bool,
+    ) -> Self {
+        IpsConfig {
+            patch,
+            stride: patch,
+            memory,
+            iteration,
+            transformer: TransformerConfig::new(encoder.features(), tasks.len()),
+            encoder,
+            tasks,
+            use_position,
+            shuffle: Shuffle::Batch,
+            elide_constant: false,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.memory == 0 || self.iteration == 0 {
+            let what = format!("memory {} and iteration {} must be at least 1", self.memory, self.iteration);
+            return Err(Error::argument("ips", what));
+        }
+        if self.tasks.is_empty() || self.tasks.len() != self.transformer.queries {
+            let what = format!(
+                "{} tasks for {} queries: each task has one",
+                self.tasks.len(),
+                self.transformer.queries
+            );
+            return Err(Error::argument("ips", what));
+        }
+        if self.transformer.features != self.encoder.features() {
+            let (have, want) = (self.transformer.features, self.encoder.features());
+            return Err(Error::argument(
+                "ips",
+                format!("the transformer takes {have} features, the encoder makes {want}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The patches that selection kept of one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selection {
+    /// Indices in the grid, the best first (all patches in row-major order if there are at most M).
+    pub indices: Vec<u32>,
+}
+
+/// What the network says of a batch.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// Probabilities (B, classes), one tensor per task.
+    pub probabilities: Vec<Tensor>,
+    /// Attention that each selected patch got, mean over heads and queries, (B, M), in the order of the selection.
+    pub scores: Tensor,
+}
+
+/// Images of one size, and the patches they are made of.
+type Images<'a> = [&'a dyn PatchSource];
+
+/// An IPS network.
+#[derive(Debug, Clone)]
+pub struct Ips {
+    config: IpsConfig,
+    encoder: ResNet,
+    transformer: Transformer,
+    heads: Vec<Head>,
+}
+
+impl Module for Ips {
+    fn visit<'a>(&'a self, f: &mut dyn FnMut(Role, &'a Parameter)) {
+        self.encoder.visit(f);
+        self.transformer.visit(f);
+        self.heads.visit(f);
+    }
+
+    fn visit_mut<'a>(&'a mut self, f: &mut dyn FnMut(Role, &'a mut Parameter)) {
+        self.encoder.visit_mut(f);
+        self.transformer.visit_mut(f);
+        self.heads.visit_mut(f);
+    }
+}
+
+impl Ips {
+    /// A network with fresh parameters on `device`, named as in the published PyTorch implementation.
+    pub fn new(config: IpsConfig, device: &Device, rng: &mut Rng) -> Result<Self> {
+        config.check()?;
+        let encoder = ResNet::new("encoder", config.encoder.clone(), device, rng)?;
+        let transformer = Transformer::new("transf", config.transformer.clone(), device, rng)?;
+        let features = config.encoder.features();
+        let heads = config
+            .tasks
+            .iter()
+            .map(|task| Head::new(task.clone(), features, device, rng))
+            .collect::<Result<_>>()?;
+        Ok(Ips { config, encoder, transformer, heads })
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &IpsConfig {
+        &self.config
+    }
+
+    /// The device that holds the network.
+    pub fn device(&self) -> Device {
+        self.encoder.parameters().first().map_or(Device::Cpu, |p| p.tensor().device())
+    }
+
+    /// The grid of patches over the images of a batch, which must agree in size and channels.
+    pub fn grid(&self, images: &Images) -> Result<PatchGrid> {
+        let Some(first) = images.first() else {
+            return Err(Error::argument("ips", "a batch without images"));
+        };
+        let size = |image: &dyn PatchSource| [image.channels(), image.height(), image.width()];
+        let want = size(*first);
+        if want[0] != self.config.encoder.channels {
+            let what =
+                format!("images of {} channels, the encoder takes {}", want[0], self.config.encoder.channels);
+            return Err(Error::shape("ips", what));
+        }
+        if let Some(other) = images.iter().map(|image| size(*image)).find(|size| *size != want) {
+            let what =
+                format!("images of (C, H, W) {want:?} and {other:?} in one batch: batch images of one size");
+            return Err(Error::shape("ips", what));
+        }
+        first.grid(self.config.patch, self.config.stride)
+    }
+
+    /// Selects M patches of each image. Records nothing; memory does not grow with the images.
+    pub fn select(&self, images: &Images, rng: &mut Rng) -> Result<Vec<Selection>> {
+        let grid = self.grid(images)?;
+        let (n, m, i) = (grid.count(), self.config.memory, self.config.iteration);
+        if n <= m {
+            return Ok(images.iter().map(|_| Selection { indices: (0..n as u32).collect() }).collect());
+        }
+        let orders = Orders::new(self.config.shuffle, images.len(), n, rng);
+        let scorer = self.scorer()?;
+        let (mut logits, mut kept) = self.score(&scorer, images, &grid, &orders, 0..m)?;
+        // Encoding runs in chunks of several iterations; the merge replays the iterations one by one.
+        let chunk = i * (128 / i).max(1);
+        for start in (m..n).step_by(chunk) {
+            let (new_logits, new) =
+                self.score(&scorer, images, &grid, &orders, start..(start + chunk).min(n))?;
+            let candidates = ops::concat(&[&logits, &new_logits], 1)?;
+            let best = ops::top_m_merge(&candidates, m, i)?;
+            logits = ops::gather(&candidates, &best)?;
+            kept = ops::gather(&ops::concat(&[&kept, &new], 1)?, &best)?;
+        }
+        let kept = kept.to_vec::<i32>()?;
+        Ok(kept.chunks(m).map(|row| Selection { indices: row.iter().map(|v| *v as u32).collect() }).collect())
+    }
+
+    /// Attention logits (B · P, R) of the patches `indices`, of which each of the B images has P, without gradients. A
+    /// patch's logits are the same bits whatever it is scored together with.
+    pub fn logits(&self, images: &Images, grid: &PatchGrid, indices: &[u32]) -> Result<Tensor> {
+        if images.is_empty() || indices.is_empty() || indices.len() % images.len() != 0 {
+            let what =
+                format!("{} indices for {} images: each needs the same number", indices.len(), images.len());
+            return Err(Error::argument("ips", what));
+        }
+        self.score_patches(&self.scorer()?, images, grid, indices)
+    }
+
+    fn scorer(&self) -> Result<Scorer<'_>> {
+        let config = ScorerConfig {
+            use_position: self.config.use_position,
+            elide_constant: self.config.elide_constant,
+        };
+        Scorer::new(&self.encoder, &self.transformer, config)
+    }
+
+    /// Logits (B, P, R) and grid indices (B, P), i32, of the patches at positions `range` of each image's order.
+    fn score(
+        &self,
+        scorer: &Scorer,
+        images: &Images,
+        grid: &PatchGrid,
+        orders: &Orders,
+        range: std::ops::Range<usize>,
+    ) -> Result<(Tensor, Tensor)> {
+        let indices: Vec<u32> = (0..images.len())
+            .flat_map(|b| range.clone().map(move |at| (b, at)))
+            .map(|(b, at)| orders.patch(b, at))
+            .collect();
+        let logits = self.score_patches(scorer, images, grid, &indices)?;
+        let logits = ops::reshape(&logits, [images.len(), range.len(), scorer.rows()])?;
+        let indices: Vec<i32> = indices.iter().map(|v| *v as i32).collect();
+        Ok((logits, Tensor::from_slice(&indices, [images.len(), range.len()], &self.device())?))
+    }
+
+    fn score_patches(
+        &self,
+        scorer: &Scorer,
+        images: &Images,
+        grid: &PatchGrid,
+        indices: &[u32],
+    ) -> Result<Tensor> {
+        scorer.logits(&self.pixels(images, grid, indices)?, self.patch_shape(), indices)
+    }
+
+    /// The pixels of the patches `indices`, (B · P, C, ph, pw), where each image has P of the indices.
+    fn pixels(&self, images: &Images, grid: &PatchGrid, indices: &[u32]) -> Result<crate::cpu::Scratch<u8>> {
+        let bytes = self.patch_shape().iter().product::<usize>();
+        let mut pixels = crate::cpu::Scratch::<u8>::new(bytes * indices.len(), "ips")?;
+        let per_image = indices.len() / images.len();
+        for (b, image) in images.iter().enumerate() {
+            let mine = b * per_image..(b + 1) * per_image;
+            image.read_patches(
+                grid,
+                &indices[mine.clone()],
+                &mut pixels[mine.start * bytes..mine.end * bytes],
+            )?;
+        }
+        Ok(pixels)
+    }
+
+    fn patch_shape(&self) -> [usize; 3] {
+        [self.config.encoder.channels, self.config.patch[0], self.config.patch[1]]
+    }
+
+    /// Predicts from the selected patches: the pass decides whether this trains.
+    pub fn classify(&self, images: &Images, chosen: &[Selection], pass: &mut Pass) -> Result<Prediction> {
+        let grid = self.grid(images)?;
+        let m = chosen.first().map_or(0, |s| s.indices.len());
+        if chosen.len() != images.len() || m == 0 || chosen.iter().any(|s| s.indices.len() != m) {
+            let what = format!(
+                "{} selections for {} images: each needs one, all of one length",
+                chosen.len(),
+                images.len()
+            );
+            return Err(Error::argument("ips", what));
+        }
+        let indices: Vec<u32> = chosen.iter().flat_map(|s| s.indices.iter().copied()).collect();
+        let pixels = self.pixels(images, &grid, &indices)?;
+        let [c, h, w] = self.patch_shape();
+        let (b, d) = (images.len(), self.config.encoder.features());
+        let patches = Tensor::from_slice(&pixels, [b * m, c, h, w], &self.device())?;
+        let features = self.encoder.forward(&ops::to_unit(&patches)?, pass)?;
+        let mut x = ops::reshape(&features, [b, m, d])?;
+        if self.config.use_position {
+            let position = ops::positional_encoding(&indices, d, &self.device())?;
+            x = ops::add(&x, &ops::reshape(&position, [b, m, d])?)?;
+        }
+        let (y, scores) = self.transformer.forward(&x, pass)?;
+        let by_task = ops::transpose(&y, &[1, 0, 2])?;
+        let mut probabilities = Vec::with_capacity(self.heads.len());
+        for (task, head) in self.heads.iter().enumerate() {
+            let own = ops::reshape(&ops::slice(&by_task, task..task + 1)?, [b, d])?;
+            probabilities.push(head.forward(&own, pass)?);
+        }
+        Ok(Prediction { probabilities, scores })
+    }
+
+    /// The losses of a prediction: the mean over tasks, and each task's own.
+    pub fn losses(&self, prediction: &Prediction, labels: &Targets) -> Result<Losses> {
+        let tasks: Vec<&Task> = self.heads.iter().map(Head::task).collect();
+        Losses::new(&tasks, &prediction.probabilities, labels)
+    }
+}

@@ -1,0 +1,144 @@
+use super::*;
+use crate::{
+    Device, Error, Rng,
+    data::{DenseImage, PatchSource},
+    nn::{Activation, GlobalPool, Module, Pass, ResNetConfig, Task},
+    ops,
+    testing::bits,
+};
+
+fn config(memory: usize, iteration: usize) -> IpsConfig {
+    let tasks = vec![Task::new("a", 3, Activation::Softmax), Task::new("b", 2, Activation::Sigmoid)];
+    let encoder = ResNetConfig { channels: 1, widths: vec![4, 8], blocks: 1, pool: GlobalPool::Mean };
+    let mut config = IpsConfig::with_encoder(encoder, [10, 12], memory, iteration, tasks, true);
+    config.stride = [8, 12];
+    config.shuffle = Shuffle::None;
+    config
+}
+
+fn net(config: IpsConfig) -> Ips {
+    Ips::new(config, &Device::Cpu, &mut Rng::new(3)).unwrap()
+}
+
+/// An image with blank areas and noise.
+fn image(height: usize, width: usize, seed: u64) -> DenseImage {
+    let mut rng = Rng::new(seed);
+    let blank = |r: usize, q: usize| (r / 16 + q / 16) % 3 != 0;
+    let pixels =
+        (0..height * width).map(|at| if blank(at / width, at % width) { 0 } else { rng.below(256) as u8 });
+    DenseImage::new([1, height, width], pixels.collect()).unwrap()
+}
+
+fn refs(images: &[DenseImage]) -> Vec<&dyn PatchSource> {
+    images.iter().map(|i| i as &dyn PatchSource).collect()
+}
+
+#[test]
+fn few_patches_are_all_kept_in_order() {
+    let images = [image(30, 40, 1)];
+    let chosen = net(config(20, 5)).select(&refs(&images), &mut Rng::new(0)).unwrap();
+    assert_eq!(chosen[0].indices, (0..9).collect::<Vec<u32>>());
+}
+
+/// With one head and one query the published loop is a top-M over all patches, whatever the order.
+#[test]
+fn a_single_score_row_selects_the_global_best() {
+    let mut config = config(6, 4);
+    config.tasks.truncate(1);
+    (config.transformer.queries, config.transformer.heads) = (1, 1);
+    config.elide_constant = false;
+    let net = net(config);
+    let images = [image(90, 100, 2)];
+    let images = refs(&images);
+    let grid = net.grid(&images).unwrap();
+    let all: Vec<u32> = (0..grid.count() as u32).collect();
+    let logits = net.logits(&images, &grid, &all).unwrap().to_vec::<f32>().unwrap();
+    let mut best = all.clone();
+    best.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]));
+    let chosen = net.select(&images, &mut Rng::new(0)).unwrap();
+    assert_eq!(chosen[0].indices, best[..6]);
+}
+
+#[test]
+fn logits_do_not_depend_on_the_chunk() {
+    let net = net(config(6, 4));
+    let images = [image(90, 100, 3)];
+    let images = refs(&images);
+    let grid = net.grid(&images).unwrap();
+    let all: Vec<u32> = (0..grid.count() as u32).collect();
+    let together = net.logits(&images, &grid, &all).unwrap();
+    for size in [1, 7, 31] {
+        for chunk in all.chunks(size) {
+            let apart = net.logits(&images, &grid, chunk).unwrap();
+            let first = chunk[0] as usize;
+            assert_eq!(bits(&apart), bits(&ops::slice(&together, first..first + chunk.len()).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn eliding_constant_patches_is_exact() {
+    for use_position in [false, true] {
+        let dense = net(IpsConfig { use_position, ..config(5, 7) });
+        let elided = net(IpsConfig { use_position, elide_constant: true, ..config(5, 7) });
+        let images = [image(90, 100, 4), image(90, 100, 5)];
+        let images = refs(&images);
+        let grid = dense.grid(&images).unwrap();
+        let all: Vec<u32> = (0..2 * grid.count() as u32).map(|i| i % grid.count() as u32).collect();
+        let logits = |net: &Ips| bits(&net.logits(&images, &grid, &all).unwrap());
+        assert_eq!(logits(&dense), logits(&elided));
+        let chosen = |net: &Ips| net.select(&images, &mut Rng::new(0)).unwrap();
+        assert_eq!(chosen(&dense), chosen(&elided));
+    }
+}
+
+#[test]
+fn shuffling_is_reproducible_and_gives_original_indices() {
+    for shuffle in [Shuffle::Batch, Shuffle::Instance] {
+        let net = net(IpsConfig { shuffle, ..config(5, 7) });
+        let images = [image(90, 100, 4), image(90, 100, 5)];
+        let images = refs(&images);
+        let n = net.grid(&images).unwrap().count() as u32;
+        let once = net.select(&images, &mut Rng::new(8)).unwrap();
+        assert_eq!(once, net.select(&images, &mut Rng::new(8)).unwrap());
+        for selection in &once {
+            let mut indices = selection.indices.clone();
+            indices.sort_unstable();
+            indices.dedup();
+            assert!(indices.len() == 5 && indices.iter().all(|i| *i < n));
+        }
+    }
+}
+
+#[test]
+fn a_batch_predicts_what_its_images_predict_alone() {
+    let net = net(config(5, 7));
+    let images = [image(90, 100, 4), image(90, 100, 5)];
+    let all = refs(&images);
+    let chosen = net.select(&all, &mut Rng::new(0)).unwrap();
+    let together = net.classify(&all, &chosen, &mut Pass::evaluation()).unwrap();
+    for b in 0..2 {
+        let alone = net.classify(&all[b..=b], &chosen[b..=b], &mut Pass::evaluation()).unwrap();
+        for (one, many) in alone.probabilities.iter().zip(&together.probabilities) {
+            let many = ops::slice(many, b..b + 1).unwrap().to_vec::<f32>().unwrap();
+            let one = one.to_vec::<f32>().unwrap();
+            assert!(one.iter().zip(&many).all(|(a, b)| (a - b).abs() < 1e-6), "{one:?} {many:?}");
+        }
+    }
+}
+
+#[test]
+fn misuse_is_a_typed_error() {
+    let new = |config| Ips::new(config, &Device::Cpu, &mut Rng::new(0));
+    assert!(matches!(new(IpsConfig { memory: 0, ..config(1, 1) }), Err(Error::Argument { op: "ips", .. })));
+    assert!(new(IpsConfig { tasks: vec![], ..config(1, 1) }).is_err());
+    let net = net(config(5, 7));
+    let (small, large) = (image(90, 100, 1), image(90, 101, 1));
+    let mixed: [&dyn PatchSource; 2] = [&small, &large];
+    assert!(matches!(net.select(&mixed, &mut Rng::new(0)), Err(Error::Shape { op: "ips", .. })));
+    assert!(net.select(&[], &mut Rng::new(0)).is_err());
+    assert!(net.classify(&mixed[..1], &[], &mut Pass::evaluation()).is_err());
+    let tiny = image(5, 5, 1);
+    assert!(net.select(&[&tiny], &mut Rng::new(0)).is_err());
+    assert!(net.size() > 0);
+}

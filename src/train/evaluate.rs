@@ -1,0 +1,58 @@
+//! Accuracy on a data set, in evaluation mode.
+
+use crate::{
+    Rng,
+    data::PatchSource,
+    error::Result,
+    nn::Pass,
+    select::Ips,
+    train::{Dataset, Example, batch_targets},
+};
+
+/// How often each task was right.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Accuracy {
+    /// Images evaluated.
+    pub images: usize,
+    /// Right answers per task.
+    pub correct: Vec<usize>,
+}
+
+impl Accuracy {
+    /// The share of right answers of a task, between 0 and 1.
+    pub fn of(&self, task: usize) -> f64 {
+        self.correct.get(task).map_or(0.0, |c| *c as f64 / self.images.max(1) as f64)
+    }
+}
+
+/// Evaluates `net` on all of `data` in batches of `batch` images. `progress` is told the images done after each batch and
+/// may stop the evaluation by returning false; the accuracy is then that of the images done.
+///
+/// The published systems shuffle patches in evaluation too: image `i` uses the stream `(seed, i)` of its batch.
+pub fn evaluate(
+    net: &Ips,
+    data: &dyn Dataset,
+    batch: usize,
+    seed: u64,
+    mut progress: impl FnMut(usize) -> bool,
+) -> Result<Accuracy> {
+    let tasks = net.config().tasks.clone();
+    let mut accuracy = Accuracy { images: 0, correct: vec![0; tasks.len()] };
+    for start in (0..data.len()).step_by(batch.max(1)) {
+        let range = start..(start + batch.max(1)).min(data.len());
+        let examples: Vec<Example> = range.map(|i| data.example(i)).collect::<Result<_>>()?;
+        let images: Vec<&dyn PatchSource> = examples.iter().map(|e| &*e.image).collect();
+        let chosen = net.select(&images, &mut Rng::stream(seed, start as u64))?;
+        let prediction = net.classify(&images, &chosen, &mut Pass::evaluation())?;
+        let targets = batch_targets(&tasks, &examples, &net.device())?;
+        for (at, task) in tasks.iter().enumerate() {
+            let right = task.correct(&prediction.probabilities[at], &targets.tensors[at])?;
+            accuracy.correct[at] += right.iter().filter(|r| **r).count();
+        }
+        accuracy.images += examples.len();
+        if !progress(accuracy.images) {
+            break;
+        }
+    }
+    Ok(accuracy)
+}

@@ -1,0 +1,121 @@
+use super::*;
+use crate::{
+    Device, Error, Result, Rng,
+    data::DenseImage,
+    nn::{Activation, GlobalPool, Module, ResNetConfig, Task},
+    select::{Ips, IpsConfig},
+    testing::bits,
+};
+
+/// Images with a bright square in one of four corners of the middle: which one is the class.
+struct Corners {
+    len: usize,
+}
+
+impl Dataset for Corners {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn example(&self, index: usize) -> Result<Example> {
+        let mut rng = Rng::stream(1, index as u64);
+        let mut pixels: Vec<u8> = (0..40 * 40).map(|_| rng.below(40) as u8).collect();
+        let class = rng.below(2);
+        let value = if class == 0 { 250 } else { 130 };
+        let (row, column) = (rng.below(30) as usize, rng.below(30) as usize);
+        for r in row..row + 8 {
+            pixels[r * 40 + column..r * 40 + column + 8].fill(value);
+        }
+        let image = Box::new(DenseImage::new([1, 40, 40], pixels)?);
+        Ok(Example {
+            image,
+            targets: vec![Target::Class(class), Target::Classes(vec![class == 0, class == 1])],
+        })
+    }
+}
+
+fn trainer(examples: usize) -> Trainer {
+    let tasks = vec![Task::new("which", 2, Activation::Softmax), Task::new("both", 2, Activation::Sigmoid)];
+    let encoder = ResNetConfig { channels: 1, widths: vec![8, 16], blocks: 1, pool: GlobalPool::Mean };
+    let net = IpsConfig::with_encoder(encoder, [10, 10], 4, 3, tasks, true);
+    let net = Ips::new(net, &Device::Cpu, &mut Rng::new(0)).unwrap();
+    let config = TrainConfig {
+        epochs: 3,
+        warmup_epochs: 1,
+        batch: 8,
+        learning_rate: 3e-3,
+        weight_decay: 0.1,
+        seed: 5,
+    };
+    Trainer::new(net, config, examples).unwrap()
+}
+
+fn state(trainer: &Trainer) -> Vec<(String, Vec<u8>)> {
+    trainer.checkpoint().unwrap().tensors.into_iter().map(|(name, t)| (name, bits(&t))).collect()
+}
+
+#[test]
+fn resumed_training_equals_uninterrupted_training_bit_for_bit() {
+    let data = Corners { len: 20 };
+    let path = std::env::temp_dir().join(format!("foveate-resume-{}.safetensors", std::process::id()));
+    let mut whole = trainer(data.len());
+    let mut reports = Vec::new();
+    for step in 0..whole.steps() {
+        if step == 4 {
+            whole.save(&path).unwrap();
+        }
+        reports.push(whole.step_on(&data).unwrap());
+    }
+    assert_eq!(reports.len(), 9);
+    assert_eq!(reports[2].images, 4, "the last batch of an epoch is the rest");
+    let mut resumed = trainer(data.len());
+    resumed.resume(&path).unwrap();
+    assert_eq!(resumed.steps_done(), 4);
+    for report in &reports[4..] {
+        assert_eq!(resumed.step_on(&data).unwrap(), *report);
+    }
+    assert_eq!(state(&whole), state(&resumed));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn training_learns_and_evaluation_sees_it() {
+    let (data, test) = (Corners { len: 160 }, Corners { len: 64 });
+    let mut trainer = trainer(data.len());
+    let first = trainer.step_on(&data).unwrap().loss;
+    while trainer.steps_done() < trainer.steps() {
+        trainer.step_on(&data).unwrap();
+    }
+    let accuracy = evaluate(trainer.net(), &test, 16, 0, |_| true).unwrap();
+    assert_eq!(accuracy.images, 64);
+    assert!(accuracy.of(0) > 0.8, "accuracy {accuracy:?} after a loss of {first} at the start");
+    let stopped = evaluate(trainer.net(), &test, 16, 0, |done| done < 32).unwrap();
+    assert_eq!(stopped.images, 32);
+}
+
+#[test]
+fn another_configuration_s_checkpoint_is_refused() {
+    let path = std::env::temp_dir().join(format!("foveate-other-{}.safetensors", std::process::id()));
+    trainer(20).save(&path).unwrap();
+    let mut other = trainer(21);
+    let before = state(&other);
+    let error = other.resume(&path).unwrap_err();
+    assert!(matches!(error, Error::File { .. }), "{error}");
+    assert_eq!(before, state(&other));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn targets_must_fit_their_tasks() {
+    let example = Corners { len: 1 }.example(0).unwrap();
+    let task = |classes| vec![Task::new("which", classes, Activation::Softmax)];
+    assert!(batch_targets(&task(2), std::slice::from_ref(&example), &Device::Cpu).is_ok());
+    assert!(batch_targets(&task(0), std::slice::from_ref(&example), &Device::Cpu).is_err());
+    let sigmoid = [Task::new("which", 2, Activation::Sigmoid)];
+    assert!(batch_targets(&sigmoid, &[example], &Device::Cpu).is_err());
+    assert!(
+        Trainer::new(trainer(1).into_net(), TrainConfig { batch: 0, ..TrainConfig::megapixel_mnist() }, 1)
+            .is_err()
+    );
+    assert!(trainer(1).net().size() > 0);
+}

@@ -1,0 +1,229 @@
+//! The training loop of IPS, one step at a time.
+//!
+//! A step selects patches without gradients, learns from them, and writes the parameters: AdamW with the published warm-up
+//! and cosine schedule. Everything random in step `s` comes from the stream `(seed, s)`, and the order of epoch `e` from
+//! the stream `(seed, 2³² + e)`, so a run that is stopped and resumed from its checkpoint computes the same bits as one
+//! that was not.
+
+use crate::{
+    Device, Rng, Tape,
+    checkpoint::Checkpoint,
+    data::PatchSource,
+    error::{Error, Result},
+    nn::{Module, Pass, Task},
+    optim::{AdamW, Optimizer, WarmupCosine},
+    select::Ips,
+    train::{Dataset, Example, batch_targets},
+};
+use std::path::Path;
+
+/// How to train.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainConfig {
+    /// Passes over the training set.
+    pub epochs: usize,
+    /// Epochs during which the learning rate rises.
+    pub warmup_epochs: usize,
+    /// Images per step; the last step of an epoch may have fewer.
+    pub batch: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Decoupled weight decay, on every parameter.
+    pub weight_decay: f64,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl TrainConfig {
+    /// The published setting of Megapixel MNIST.
+    pub fn megapixel_mnist() -> Self {
+        TrainConfig {
+            epochs: 150,
+            warmup_epochs: 10,
+            batch: 16,
+            learning_rate: 1e-3,
+            weight_decay: 0.1,
+            seed: 0,
+        }
+    }
+}
+
+/// What one step did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// Number of the step, from 0.
+    pub step: usize,
+    /// The loss: the mean over tasks.
+    pub loss: f32,
+    /// Each task's loss.
+    pub task_losses: Vec<f32>,
+    /// How many images of the batch each task got right, in training mode.
+    pub correct: Vec<usize>,
+    /// Images in the batch.
+    pub images: usize,
+    /// The learning rate used.
+    pub learning_rate: f64,
+}
+
+/// A network in training.
+pub struct Trainer {
+    net: Ips,
+    optimizer: AdamW,
+    config: TrainConfig,
+    /// Examples in the training set.
+    examples: usize,
+    step: usize,
+    /// The order of the epoch it was made for.
+    order: Option<(usize, Vec<u32>)>,
+}
+
+impl Trainer {
+    /// Starts training `net` on a set of `examples` examples.
+    pub fn new(net: Ips, config: TrainConfig, examples: usize) -> Result<Self> {
+        if config.batch == 0 || config.epochs == 0 || examples == 0 {
+            let what =
+                format!("{config:?} with {examples} examples: batch, epochs and examples must be at least 1");
+            return Err(Error::argument("train", what));
+        }
+        let optimizer = AdamW::new(config.learning_rate, config.weight_decay);
+        Ok(Trainer { net, optimizer, config, examples, step: 0, order: None })
+    }
+
+    /// The network.
+    pub fn net(&self) -> &Ips {
+        &self.net
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> usize {
+        self.step
+    }
+
+    /// Steps per epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.examples.div_ceil(self.config.batch)
+    }
+
+    /// Steps of the whole training.
+    pub fn steps(&self) -> usize {
+        self.config.epochs * self.steps_per_epoch()
+    }
+
+    /// The examples that the next step is to learn from.
+    pub fn next_batch(&mut self) -> Vec<usize> {
+        let (epoch, at) = (self.step / self.steps_per_epoch(), self.step % self.steps_per_epoch());
+        if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
+            let mut rng = Rng::stream(self.config.seed, (1 << 32) + epoch as u64);
+            self.order = Some((epoch, rng.permutation(self.examples)));
+        }
+        let order = self.order.as_ref().map_or(&[][..], |(_, order)| order);
+        let batch = &order[at * self.config.batch..((at + 1) * self.config.batch).min(self.examples)];
+        batch.iter().map(|i| *i as usize).collect()
+    }
+
+    /// Draws the next batch from `data` and learns from it.
+    pub fn step_on(&mut self, data: &dyn Dataset) -> Result<StepReport> {
+        let batch = self.next_batch();
+        let examples: Vec<Example> = batch.iter().map(|i| data.example(*i)).collect::<Result<_>>()?;
+        self.step(&examples)
+    }
+
+    /// Learns from a batch.
+    pub fn step(&mut self, examples: &[Example]) -> Result<StepReport> {
+        let mut rng = Rng::stream(self.config.seed, self.step as u64);
+        let images: Vec<&dyn PatchSource> = examples.iter().map(|e| &*e.image).collect();
+        let chosen = self.net.select(&images, &mut rng)?;
+        let tape = Tape::new();
+        let mut pass = Pass::training(&tape, &mut rng);
+        let prediction = self.net.classify(&images, &chosen, &mut pass)?;
+        let tasks: Vec<Task> = self.net.config().tasks.clone();
+        let targets = batch_targets(&tasks, examples, &self.net.device())?;
+        let losses = self.net.losses(&prediction, &targets)?;
+        let statistics = pass.statistics();
+        let grads = tape.backward(&losses.total)?;
+        let learning_rate = self.learning_rate();
+        self.optimizer.set_learning_rate(learning_rate);
+        self.optimizer.step(&mut self.net.parameters_mut(), &grads)?;
+        self.net.set_statistics(statistics)?;
+        let mut correct = Vec::with_capacity(tasks.len());
+        for ((task, p), y) in tasks.iter().zip(&prediction.probabilities).zip(&targets.tensors) {
+            correct.push(task.correct(p, y)?.iter().filter(|right| **right).count());
+        }
+        let report = StepReport {
+            step: self.step,
+            loss: losses.total.item()?,
+            task_losses: losses.tasks.iter().map(|l| l.item()).collect::<Result<_>>()?,
+            correct,
+            images: examples.len(),
+            learning_rate,
+        };
+        self.step += 1;
+        Ok(report)
+    }
+
+    /// The learning rate of the next step.
+    fn learning_rate(&self) -> f64 {
+        let schedule = WarmupCosine {
+            peak: self.config.learning_rate,
+            steps_per_epoch: self.steps_per_epoch(),
+            warmup_epochs: self.config.warmup_epochs,
+            epochs: self.config.epochs,
+        };
+        schedule.at(self.step + 1)
+    }
+
+    /// Everything needed to go on: parameters, statistics, optimiser state, position.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let mut checkpoint = Checkpoint { tensors: self.net.state(), ..Checkpoint::default() };
+        for (name, tensor) in self.optimizer.state() {
+            checkpoint.tensors.insert(format!("{OPTIMIZER}{name}"), tensor);
+        }
+        checkpoint.metadata.insert("step".into(), self.step.to_string());
+        checkpoint.metadata.insert("training".into(), self.description());
+        Ok(checkpoint)
+    }
+
+    /// Writes [`Trainer::checkpoint`] to a file, whole or not at all.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.checkpoint()?.save(path)
+    }
+
+    /// Goes on from a file that [`Trainer::save`] wrote for the same configuration.
+    pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let mut checkpoint = Checkpoint::load(path, &self.net.device())?;
+        let described = checkpoint.metadata.get("training").cloned().unwrap_or_default();
+        if described != self.description() {
+            let what = format!(
+                "was written by another configuration:\n  {described}\nnow:\n  {}",
+                self.description()
+            );
+            return Err(Error::file(path, what));
+        }
+        let step = checkpoint.metadata.get("step").and_then(|s| s.parse().ok());
+        let step = step.ok_or_else(|| Error::file(path, "does not say at which step it was written"))?;
+        let optimizer = checkpoint.tensors.split_off(OPTIMIZER);
+        let strip = |(name, tensor): (String, _)| (name[OPTIMIZER.len()..].to_owned(), tensor);
+        self.net.load(&checkpoint.tensors)?;
+        self.optimizer.load_state(&self.net.parameters(), optimizer.into_iter().map(strip).collect())?;
+        self.step = step;
+        Ok(())
+    }
+
+    fn description(&self) -> String {
+        format!("{:?}; {} examples; {:?}", self.config, self.examples, self.net.config())
+    }
+
+    /// Ends training and gives the network.
+    pub fn into_net(self) -> Ips {
+        self.net
+    }
+
+    /// The device that trains.
+    pub fn device(&self) -> Device {
+        self.net.device()
+    }
+}
+
+/// Prefix of the optimiser's tensors in a checkpoint; sorts after every parameter's name.
+const OPTIMIZER: &str = "~optimizer.";
