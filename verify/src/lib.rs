@@ -1,0 +1,73 @@
+//! Replays recorded reference cases: one safetensors file per case, with an operation, its attributes, inputs, outputs
+//! and, where recorded, the gradients of its inputs.
+//!
+//! A float tensor passes when `RMS(out − ref) ≤ max(tol · RMS(ref), 1e-7 · max(1, RMS(grad_output)))`, with `tol` 1e-5 for
+//! outputs and 1e-4 for gradients unless the operation states its own; integers must be equal, except that neighbours
+//! in an order may be swapped where their scores differ by less than 1e-5 relative.
+
+mod case;
+mod compare;
+mod ips;
+mod order;
+mod replay;
+
+pub use case::Case;
+
+use anyhow::{Context, Result, bail};
+use foveate::Device;
+use std::path::Path;
+
+/// What became of a case.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Within tolerance.
+    Passed,
+    /// The device has no kernel for it.
+    Unsupported(String),
+    /// Out of tolerance, or an error.
+    Failed(String),
+}
+
+/// The outcome of one case, with the worst error of its outputs and of its gradients, as shares of what is allowed
+/// multiplied by the tolerance (that is, relative RMS errors).
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Worst relative RMS error of an output.
+    pub outputs: Option<f64>,
+    /// Worst relative RMS error of a gradient.
+    pub gradients: Option<f64>,
+    /// The outcome.
+    pub verdict: Verdict,
+}
+
+/// A device by name.
+pub fn device(name: &str) -> Result<Device> {
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Ok(Device::wgpu(0)?),
+        #[cfg(feature = "cuda")]
+        "cuda" => Ok(Device::cuda(0)?),
+        other => bail!("no device {other}: it is cpu, wgpu or cuda, and the feature of that name must be on"),
+    }
+}
+
+/// Replays one file; `None` if it is of another operation than `only`.
+pub fn replay_file(path: &Path, device: &Device, only: Option<&str>) -> Result<Option<Report>> {
+    let case = Case::load(path).with_context(|| format!("{}", path.display()))?;
+    if only.is_some_and(|only| only != case.op) {
+        return Ok(None);
+    }
+    let mut comparison = compare::Comparison::default();
+    let outcome = replay::replay(&case, device, &mut comparison);
+    let verdict = match outcome {
+        Ok(()) => comparison.failure.clone().map_or(Verdict::Passed, Verdict::Failed),
+        Err(error) => match error.downcast_ref::<foveate::Error>() {
+            Some(unsupported @ foveate::Error::Unsupported { .. }) => {
+                Verdict::Unsupported(unsupported.to_string())
+            }
+            _ => Verdict::Failed(format!("{error:#}")),
+        },
+    };
+    Ok(Some(Report { outputs: comparison.outputs, gradients: comparison.gradients, verdict }))
+}
