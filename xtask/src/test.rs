@@ -1,0 +1,135 @@
+//! `cargo xtask test`: everything that must hold, in one command, with one table at its end.
+
+use crate::{
+    build_kernels, emulator,
+    root::target,
+    run::{cargo, library_path, run},
+    tidy, verify,
+};
+use anyhow::{Context, Result, bail};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Devices that must run: a skip on one of them is a failure (cpu, wgpu, cuda, cuda-emulated)
+    #[arg(long, value_delimiter = ',')]
+    require: Vec<String>,
+    /// Leave out formatting, clippy, documentation and the packaged build
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Every feature but those that need something installed to build.
+const FEATURES: &str = "wgpu,cuda,data,plot";
+
+pub(crate) fn main(args: &Args) -> Result<()> {
+    const KNOWN: [&str; 4] = ["cpu", "wgpu", "cuda", "cuda-emulated"];
+    if let Some(other) = args.require.iter().find(|d| !KNOWN.contains(&d.as_str())) {
+        bail!("--require {other}: the devices are {}", KNOWN.join(", "));
+    }
+    if !args.quick {
+        run(&mut cargo(&["fmt", "--all", "--check"]))?;
+        let lints =
+            ["clippy", "--workspace", "--all-targets", "--features", FEATURES, "--", "-D", "warnings"];
+        run(&mut cargo(&lints))?;
+        let alone =
+            ["clippy", "-p", "foveate", "--no-default-features", "--all-targets", "--", "-D", "warnings"];
+        run(&mut cargo(&alone))?;
+    }
+    tidy::main(&tidy::Args::default())?;
+    build_kernels::main(&build_kernels::Args { check: true, ..Default::default() })?;
+    let native = target().join("test-report.tsv");
+    let emulated = target().join("test-report-emulated.tsv");
+    for report in [&native, &emulated] {
+        let _ = fs::remove_file(report);
+    }
+    fs::create_dir_all(target())?;
+    run(cargo(&["test", "--workspace", "--features", FEATURES]).env("FOVEATE_TEST_REPORT", &native))?;
+    run(&mut cargo(&["test", "-p", "foveate", "--no-default-features"]))?;
+    on_the_emulator(&emulated)?;
+    if !args.quick {
+        let doc = ["doc", "-p", "foveate", "--no-deps", "--features", FEATURES];
+        run(cargo(&doc).env("RUSTDOCFLAGS", "-D warnings"))?;
+    }
+    verify::own_cases(&args.require)?;
+    let mut devices = BTreeMap::new();
+    collect(&native, |device| device.to_owned(), &mut devices)?;
+    collect(&emulated, |_| "cuda-emulated".to_owned(), &mut devices)?;
+    table(&devices);
+    for device in &args.require {
+        match devices.get(device) {
+            Some(outcome) if outcome.skipped.is_empty() && !outcome.ran.is_empty() => {}
+            Some(outcome) if !outcome.skipped.is_empty() => {
+                let (test, why) = outcome.skipped.iter().next().context("no skip")?;
+                bail!(
+                    "{device} is required, but {} tests were skipped ({test}: {why})",
+                    outcome.skipped.len()
+                );
+            }
+            _ => bail!("{device} is required, but no test ran on it"),
+        }
+    }
+    Ok(())
+}
+
+/// The library's tests once more, with the emulator in the place of the CUDA driver.
+fn on_the_emulator(report: &Path) -> Result<()> {
+    let folder = emulator::build(false)?;
+    let mut command = cargo(&["test", "-p", "foveate", "--lib", "--features", FEATURES]);
+    command.env("LD_LIBRARY_PATH", library_path(&folder));
+    command.env("FOVEATE_DEVICES", "cuda").env("FOVEATE_TEST_REPORT", report);
+    run(&mut command)
+}
+
+#[derive(Default)]
+struct Outcome {
+    ran: BTreeSet<String>,
+    /// Test and reason.
+    skipped: BTreeMap<String, String>,
+}
+
+/// Reads the lines that the tests left: device, test, `ran` or `skipped`, reason.
+fn collect(
+    report: &Path,
+    name: impl Fn(&str) -> String,
+    devices: &mut BTreeMap<String, Outcome>,
+) -> Result<()> {
+    let text = fs::read_to_string(report).unwrap_or_default();
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [device, test, what, why] = fields[..] else {
+            bail!("{}: a torn line: {line}", report.display())
+        };
+        if why.starts_with("not among FOVEATE_DEVICES") {
+            continue;
+        }
+        let outcome = devices.entry(name(device)).or_default();
+        match what {
+            "ran" => {
+                outcome.ran.insert(test.to_owned());
+            }
+            _ => {
+                outcome.skipped.insert(test.to_owned(), why.to_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn table(devices: &BTreeMap<String, Outcome>) {
+    println!("\n{:<14} {:>9} {:>9}  why skipped", "device", "tests run", "skipped");
+    for (device, outcome) in devices {
+        let reasons: BTreeSet<&str> = outcome.skipped.values().map(String::as_str).collect();
+        let reasons: Vec<&str> = reasons.into_iter().collect();
+        println!(
+            "{device:<14} {:>9} {:>9}  {}",
+            outcome.ran.len(),
+            outcome.skipped.len(),
+            reasons.join("; ")
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! `cargo xtask verify`: replays recorded cases on a device.
+
+use crate::{
+    emulator,
+    root::root,
+    run::{cargo, library_path, run},
+};
+use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Folder of `*.safetensors` cases; the repository's own by default
+    #[arg(long)]
+    cases: Option<PathBuf>,
+    /// cpu, wgpu, cuda or cuda-emulated
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Only the cases of this operation
+    #[arg(long)]
+    only: Option<String>,
+    /// Report operations without a kernel on the device as skipped instead of failed
+    #[arg(long)]
+    skip_unsupported: bool,
+}
+
+/// The cases that the repository carries.
+fn own() -> PathBuf {
+    root().join("verify/cases")
+}
+
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let cases = args.cases.clone().unwrap_or_else(own);
+    // cargo runs the program in the repository's root, so a relative folder must be resolved here.
+    let cases = std::path::absolute(&cases)?;
+    replay(&cases, &args.device, args.only.as_deref(), args.skip_unsupported)
+}
+
+/// Replays the repository's own cases on the CPU and on every device that is required.
+pub(crate) fn own_cases(required: &[String]) -> Result<()> {
+    replay(&own(), "cpu", None, false)?;
+    for device in required.iter().filter(|d| *d != "cpu") {
+        replay(&own(), device, None, true)?;
+    }
+    Ok(())
+}
+
+fn replay(cases: &Path, device: &str, only: Option<&str>, skip_unsupported: bool) -> Result<()> {
+    let (name, emulated) = match device {
+        "cpu" | "wgpu" | "cuda" => (device, false),
+        "cuda-emulated" => ("cuda", true),
+        other => bail!("--device {other}: the devices are cpu, wgpu, cuda, cuda-emulated"),
+    };
+    let features = if name == "cuda" { "cuda" } else { "wgpu" };
+    let mut command =
+        cargo(&["run", "--release", "--quiet", "-p", "foveate-verify", "--features", features, "--"]);
+    command.arg("--cases").arg(cases).args(["--device", name]);
+    if let Some(only) = only {
+        command.args(["--only", only]);
+    }
+    if skip_unsupported {
+        command.arg("--skip-unsupported");
+    }
+    if emulated {
+        command.env("LD_LIBRARY_PATH", library_path(&emulator::build(false)?));
+    }
+    run(&mut command)
+}
