@@ -1,0 +1,72 @@
+//! Attention maps: which patches of an image were selected, and how much attention each one got.
+
+use crate::{
+    data::{PatchGrid, PatchSource, Window, picture},
+    error::{Error, Result},
+};
+use std::path::Path;
+
+/// Anchors of the viridis colour map, at equal distances.
+const VIRIDIS: [[f32; 3]; 9] = [
+    [68.0, 1.0, 84.0],
+    [72.0, 40.0, 120.0],
+    [62.0, 74.0, 137.0],
+    [49.0, 104.0, 142.0],
+    [38.0, 130.0, 142.0],
+    [31.0, 158.0, 137.0],
+    [53.0, 183.0, 121.0],
+    [109.0, 205.0, 89.0],
+    [253.0, 231.0, 37.0],
+];
+
+/// The viridis colour of a value between 0 and 1.
+///
+/// ```
+/// assert_eq!(foveate::plot::viridis(0.0), [68, 1, 84]);
+/// assert_eq!(foveate::plot::viridis(1.0), [253, 231, 37]);
+/// ```
+pub fn viridis(value: f32) -> [u8; 3] {
+    let at = value.clamp(0.0, 1.0) * (VIRIDIS.len() - 1) as f32;
+    let low = (at as usize).min(VIRIDIS.len() - 2);
+    let share = at - low as f32;
+    [0, 1, 2].map(|c| (VIRIDIS[low][c] * (1.0 - share) + VIRIDIS[low + 1][c] * share).round() as u8)
+}
+
+/// Writes a PNG of a one-channel image, inverted (ink is dark) and dimmed to 60 %, with viridis at 40 % over each selected
+/// patch: its attention divided by the largest. `indices` are positions in `grid`, `scores` the attention of each.
+pub fn attention_map(
+    path: impl AsRef<Path>,
+    image: &dyn PatchSource,
+    grid: &PatchGrid,
+    indices: &[u32],
+    scores: &[f32],
+) -> Result<()> {
+    let [height, width] = [image.height(), image.width()];
+    if image.channels() != 1 || indices.len() != scores.len() {
+        let what = format!(
+            "an image of {} channels with {} patches and {} scores: it takes one channel and a score per patch",
+            image.channels(),
+            indices.len(),
+            scores.len()
+        );
+        return Err(Error::argument("attention_map", what));
+    }
+    let mut grey = vec![0; height * width];
+    image.read(Window::new(0, 0, height, width), &mut grey)?;
+    let mut rgb: Vec<u8> = grey.iter().flat_map(|v| [(f32::from(255 - v) * 0.6) as u8; 3]).collect();
+    let largest = scores.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    for (&index, &score) in indices.iter().zip(scores) {
+        let [row, column] = grid.corner(index as usize)?;
+        let colour = viridis(score / largest);
+        for r in row..row + grid.patch()[0] {
+            for q in column..column + grid.patch()[1] {
+                let at = (r * width + q) * 3;
+                let base = f32::from(255 - grey[r * width + q]) * 0.6;
+                for c in 0..3 {
+                    rgb[at + c] = (base + 0.4 * f32::from(colour[c])).round().min(255.0) as u8;
+                }
+            }
+        }
+    }
+    picture::save_rgb(path, [height, width], &rgb)
+}

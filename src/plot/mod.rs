@@ -1,0 +1,7 @@
+//! Pictures of what a network does: curves of its training, and maps of where it looked. PNG files, written whole.
+
+mod attention;
+mod curves;
+
+pub use attention::{attention_map, viridis};
+pub use curves::{Series, curves};
