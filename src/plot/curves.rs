@@ -59,7 +59,7 @@ fn draw(
     };
     let (xs, ys) = (range(|p| p.0), range(|p| p.1));
     let margin = (ys.end - ys.start) * 0.05;
-    let area = BitmapBackend::with_buffer(pixels, (width as u32, height as u32)).into_drawing_area();
+    let area = BitMapBackend::with_buffer(pixels, (width as u32, height as u32)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 22))

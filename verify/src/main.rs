@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use foveate_verify::{Verdict, replay_file};
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 /// Replay recorded reference cases on a device.
 #[derive(Parser)]
@@ -25,8 +25,17 @@ struct Arguments {
     skip_unsupported: bool,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
     if arguments.list_operations {
         for op in foveate::ops::table::OPS {
             println!("{}\t{}\t{}\t{}", op.name, op.folder, op.arms.wgpu, op.arms.cuda);
