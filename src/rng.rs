@@ -21,6 +21,7 @@ pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 pub(crate) fn rounds<const L: usize>(mut c: [[u64; L]; 4], mut key: [u32; 2]) -> [[u64; L]; 4] {
     const LOWER: u64 = 0xFFFF_FFFF;
     for _ in 0..10 {
+        #[allow(clippy::needless_range_loop)]
         for i in 0..L {
             let p0 = u64::from(MULTIPLIER[0]) * (c[0][i] & LOWER);
             let p1 = u64::from(MULTIPLIER[1]) * (c[2][i] & LOWER);

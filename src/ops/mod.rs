@@ -8,11 +8,15 @@
 //! another device: add the kernel file and the launch file, and name the device in its [`arms!`](crate::arms).
 
 pub mod batch_norm;
+pub mod blend_patches;
 pub mod concat;
+pub mod conv1d;
 pub mod conv2d;
 pub mod cross_attention;
 pub mod dropout;
 pub mod elementwise;
+pub mod expectation;
+pub mod extract_patches;
 pub mod fold_queries;
 pub mod gated_attention;
 pub mod gather;
@@ -22,10 +26,12 @@ pub mod layer_norm;
 pub mod linear;
 pub mod losses;
 pub mod matmul;
+pub mod perturbed_top_k;
 pub mod philox;
 pub mod pool;
 pub mod position;
 pub mod reduce;
+pub mod resize;
 pub mod sampling;
 pub mod softmax;
 pub mod table;
@@ -35,13 +41,17 @@ pub mod unfold;
 pub mod view;
 
 pub use batch_norm::{BatchNormConfig, BatchNormTensors, RunningStatistics, batch_norm, batch_norm_eval};
+pub use blend_patches::{IndicatorGradient, blend_patches, score_grid};
 pub use concat::{concat, narrow, pad};
+pub use conv1d::{Conv1d, conv1d, crop2d, pad2d};
 pub use conv2d::{Conv2d, conv2d};
 pub use cross_attention::cross_attention;
 pub use dropout::dropout;
 pub use elementwise::{
     add, add_relu, div, exp, full_like, log, mul, neg, relu, scale, sigmoid, sqrt, square, sub, swish, tanh,
 };
+pub use expectation::{Estimator, expectation};
+pub use extract_patches::{Corners, extract_patches, place_patches};
 pub use fold_queries::fold_queries;
 pub use gated_attention::gated_attention;
 pub use gather::{gather, scatter_add};
@@ -51,10 +61,12 @@ pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use losses::{Reduction, bce, bce_with_logits, cross_entropy, entropy_term, mse, nll};
 pub use matmul::{MatMul, matmul, matmul_with};
+pub use perturbed_top_k::{perturbed_top_k, perturbed_top_k_with};
 pub use philox::{philox, random_words};
 pub use pool::{global_avg_pool, global_max_pool, max_pool2d};
 pub use position::positional_encoding;
 pub use reduce::{argmax, max, mean, mean_all, sum, sum_all};
+pub use resize::{ResizeMode, resize};
 pub use sampling::{gumbel_max, gumbel_top_k, gumbel_top_k_threshold};
 pub use softmax::{log_softmax, softmax, softmax_smoothed};
 pub use top_m_merge::top_m_merge;

@@ -30,6 +30,7 @@ macro_rules! table {
 
 table! {
     batch_norm: BatchNorm, BatchNormEval, BatchNormGrad;
+    blend_patches: BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators;
     concat: Concat, Narrow, Pad;
     conv2d: Conv2d, Conv2dGradInput, Conv2dGradWeight;
     cross_attention: CrossAttention, CrossAttentionGrad;
@@ -37,6 +38,8 @@ table! {
     elementwise: Binary<Add>, Binary<AddRelu>, Binary<Div>, Binary<Mul>, Binary<Sub>, Scale, Unary<Exp>, UnaryGrad<Exp>,
         Unary<Log>, UnaryGrad<Log>, Unary<Relu>, UnaryGrad<Relu>, Unary<Sigmoid>, UnaryGrad<Sigmoid>, Unary<Sqrt>,
         UnaryGrad<Sqrt>, Unary<Square>, UnaryGrad<Square>, Unary<Swish>, UnaryGrad<Swish>, Unary<Tanh>, UnaryGrad<Tanh>;
+    expectation: Expectation, ExpectationGradAttention, ExpectationGradFeatures;
+    extract_patches: ExtractPatches, PlacePatches;
     fold_queries: FoldQueries, FoldQueriesGrad;
     gated_attention: GatedAttention, GatedAttentionGrad;
     gather: Gather, ScatterAdd;
@@ -45,10 +48,12 @@ table! {
     layer_norm: LayerNorm, LayerNormGrad;
     linear: Linear;
     matmul: MatMul;
+    losses: Bce, BceGrad, BceWithLogits, BceWithLogitsGrad, CrossEntropy, CrossEntropyGrad, Nll, NllGrad;
+    perturbed_top_k: PerturbedTopK, PerturbedTopKGrad;
+    philox: Philox, RandomWords;
     pool: MaxPool2d, MaxPool2dGrad;
     reduce: ArgMax, Max, MaxGrad, Sum;
-    losses: Bce, BceGrad, BceWithLogits, BceWithLogitsGrad, CrossEntropy, CrossEntropyGrad, Nll, NllGrad;
-    philox: Philox, RandomWords;
+    resize: Resize, ResizeGrad;
     sampling: GumbelMax, GumbelTopK;
     softmax: LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad;
     top_m_merge: TopMMerge;

@@ -111,13 +111,15 @@ fn offer(logits: &[f32; LANES], block: u64, key: [u32; 2], place: u32, count: us
     let mut doubtful = false;
     for i in 0..LANES {
         bounds[i] = bound(logits[i], words[i]);
-        doubtful |= !(bounds[i] < floor);
+        let ruled_out = bounds[i] < floor;
+        doubtful |= !ruled_out;
     }
     if !doubtful {
         return;
     }
     for i in 0..count {
-        if !(bounds[i] < floor) {
+        let ruled_out = bounds[i] < floor;
+        if !ruled_out {
             best.offer(best::key(logits[i] + noise::gumbel(words[i]), place + i as u32));
         }
     }
