@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cuda")]
 use crate::cuda;
+#[cfg(feature = "wgpu")]
+use crate::wgpu;
 use crate::{
     Dims, cpu,
     dtype::DType,
@@ -21,6 +23,9 @@ pub enum Device {
     /// An NVIDIA GPU, through the driver.
     #[cfg(feature = "cuda")]
     Cuda(Arc<cuda::Cuda>),
+    /// A GPU through wgpu, or a driver that computes on the host.
+    #[cfg(feature = "wgpu")]
+    Wgpu(Arc<wgpu::Wgpu>),
 }
 
 /// The kind of a [`Device`], without the device.
@@ -81,12 +86,38 @@ impl Device {
         })
     }
 
+    /// The best GPU that wgpu finds, or a software driver if there is one and no GPU. [`crate::wgpu::Wgpu::open`] chooses
+    /// another adapter.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if there is no adapter, or the crate was built without the feature `wgpu`.
+    ///
+    /// ```
+    /// use foveate::{Device, Error};
+    /// match Device::wgpu() {
+    ///     Ok(device) => println!("{device}"),
+    ///     Err(Error::NoDevice { why, .. }) => println!("nothing for wgpu here: {why}"),
+    ///     Err(other) => panic!("{other}"),
+    /// }
+    /// ```
+    pub fn wgpu() -> Result<Device> {
+        #[cfg(feature = "wgpu")]
+        return wgpu::Wgpu::new().map(Device::Wgpu);
+        #[cfg(not(feature = "wgpu"))]
+        Err(Error::NoDevice {
+            device: "wgpu".into(),
+            why: "the crate was built without the feature `wgpu`".into(),
+        })
+    }
+
     /// The kind of this device.
     pub fn kind(&self) -> DeviceKind {
         match self {
             Device::Cpu => DeviceKind::Cpu,
             #[cfg(feature = "cuda")]
             Device::Cuda(_) => DeviceKind::Cuda,
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(_) => DeviceKind::Wgpu,
         }
     }
 
@@ -96,7 +127,9 @@ impl Device {
             (Device::Cpu, Device::Cpu) => true,
             #[cfg(feature = "cuda")]
             (Device::Cuda(a), Device::Cuda(b)) => Arc::ptr_eq(a, b),
-            #[cfg(feature = "cuda")]
+            #[cfg(feature = "wgpu")]
+            (Device::Wgpu(a), Device::Wgpu(b)) => Arc::ptr_eq(a, b),
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
             _ => false,
         }
     }
@@ -107,6 +140,8 @@ impl Device {
             Device::Cpu => cpu::memory(),
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => device.memory(),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => device.memory(),
         }
     }
 
@@ -116,6 +151,8 @@ impl Device {
             Device::Cpu => cpu::reset_peak(),
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => device.reset_peak(),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => device.reset_peak(),
         }
     }
 
@@ -126,6 +163,8 @@ impl Device {
             // A failed device keeps its memory; the next operation on it says why.
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => drop(device.release()),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => device.release(),
         }
     }
 
@@ -135,6 +174,8 @@ impl Device {
             Device::Cpu => Ok(()),
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => device.synchronize(),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => device.synchronize(),
         }
     }
 
@@ -156,6 +197,8 @@ impl Device {
             }
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => Ok(Buffer::Cuda(Arc::new(cuda::Block::upload(device, data)?))),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => Ok(Buffer::Wgpu(Arc::new(device.upload(data, "a tensor")?))),
         }
     }
 
@@ -165,6 +208,8 @@ impl Device {
             Buffer::Cpu(block) => to.copy_from_slice(&block.bytes()[start..start + to.len()]),
             #[cfg(feature = "cuda")]
             Buffer::Cuda(block) => block.download(start, to)?,
+            #[cfg(feature = "wgpu")]
+            Buffer::Wgpu(buffer) => buffer.device().download(buffer, start, to)?,
         }
         Ok(())
     }
@@ -176,6 +221,8 @@ impl fmt::Display for Device {
             Device::Cpu => f.write_str(cpu::NAME),
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => device.fmt(f),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => f.write_str(device.name()),
         }
     }
 }
@@ -248,6 +295,13 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
     /// Runs on the CPU.
     fn cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()>;
 
+    /// Runs through wgpu. Without a kernel: an error.
+    #[cfg(feature = "wgpu")]
+    fn wgpu(&self, cx: &wgpu::Cx, _ins: &[wgpu::In], _outs: &[wgpu::Out]) -> Result<()> {
+        let what = "move the operands to a device that has one with to_device".into();
+        Err(Error::Unsupported { op: Self::NAME, device: cx.device().name().into(), what })
+    }
+
     /// Runs on an NVIDIA GPU. Without a kernel: an error.
     #[cfg(feature = "cuda")]
     fn cuda(&self, cx: &cuda::Cx, _ins: &[cuda::In], _outs: &[cuda::Out]) -> Result<()> {
@@ -279,7 +333,9 @@ macro_rules! arms {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __arm {
-    (wgpu) => {};
+    (wgpu) => {
+        $crate::__arm_wgpu!();
+    };
     (cuda) => {
         $crate::__arm_cuda!();
     };
@@ -305,6 +361,29 @@ macro_rules! __arm_cuda {
 #[macro_export]
 #[cfg(not(feature = "cuda"))]
 macro_rules! __arm_cuda {
+    () => {};
+}
+
+#[doc(hidden)]
+#[macro_export]
+#[cfg(feature = "wgpu")]
+macro_rules! __arm_wgpu {
+    () => {
+        fn wgpu(
+            &self,
+            cx: &$crate::wgpu::Cx,
+            ins: &[$crate::wgpu::In],
+            outs: &[$crate::wgpu::Out],
+        ) -> $crate::Result<()> {
+            self.on_wgpu(cx, ins, outs)
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+#[cfg(not(feature = "wgpu"))]
+macro_rules! __arm_wgpu {
     () => {};
 }
 
@@ -337,6 +416,11 @@ pub fn run<O: Op>(op: &O, ins: &[&Tensor]) -> Result<Outputs> {
         Device::Cuda(device) => {
             let done = cuda::run(op, &device, ins, &metas)?.into_iter().zip(&metas);
             Ok(done.map(|(block, meta)| wrap(Buffer::Cuda(Arc::new(block)), meta)).collect())
+        }
+        #[cfg(feature = "wgpu")]
+        Device::Wgpu(device) => {
+            let done = wgpu::run(op, &device, ins, &metas)?.into_iter().zip(&metas);
+            Ok(done.map(|(buffer, meta)| wrap(Buffer::Wgpu(Arc::new(buffer)), meta)).collect())
         }
     }
 }
@@ -394,6 +478,8 @@ pub fn run_in_place<O: Op>(op: &O, state: &mut [&mut Tensor], ins: &[&Tensor]) -
         }
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => cuda::run_in_place(op, &device, state, ins, &metas),
+        #[cfg(feature = "wgpu")]
+        Device::Wgpu(device) => wgpu::run_in_place(op, &device, state, ins),
     }
 }
 

@@ -42,6 +42,8 @@ mod tensor;
 #[cfg(test)]
 mod testing;
 pub mod train;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
 pub use device::{Device, DeviceKind};
 pub use dims::{Dims, MAX_AXES};

@@ -15,6 +15,8 @@ pub(crate) enum Buffer {
     Cpu(Arc<cpu::Block>),
     #[cfg(feature = "cuda")]
     Cuda(Arc<crate::cuda::Block>),
+    #[cfg(feature = "wgpu")]
+    Wgpu(Arc<crate::wgpu::Buffer>),
 }
 
 impl Buffer {
@@ -23,6 +25,8 @@ impl Buffer {
             Buffer::Cpu(_) => Device::Cpu,
             #[cfg(feature = "cuda")]
             Buffer::Cuda(block) => Device::Cuda(block.device().clone()),
+            #[cfg(feature = "wgpu")]
+            Buffer::Wgpu(buffer) => Device::Wgpu(buffer.device().clone()),
         }
     }
 
@@ -32,6 +36,8 @@ impl Buffer {
             Buffer::Cpu(block) => Some(block),
             #[cfg(feature = "cuda")]
             Buffer::Cuda(_) => None,
+            #[cfg(feature = "wgpu")]
+            Buffer::Wgpu(_) => None,
         }
     }
 
@@ -41,6 +47,8 @@ impl Buffer {
             Buffer::Cpu(block) => Some(block),
             #[cfg(feature = "cuda")]
             Buffer::Cuda(_) => None,
+            #[cfg(feature = "wgpu")]
+            Buffer::Wgpu(_) => None,
         }
     }
 
@@ -50,6 +58,8 @@ impl Buffer {
             Buffer::Cpu(block) => Arc::as_ptr(block) as usize,
             #[cfg(feature = "cuda")]
             Buffer::Cuda(block) => Arc::as_ptr(block) as usize,
+            #[cfg(feature = "wgpu")]
+            Buffer::Wgpu(buffer) => Arc::as_ptr(buffer) as usize,
         }
     }
 }

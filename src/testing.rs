@@ -33,8 +33,8 @@ static CANDIDATES: LazyLock<Vec<Candidate>> = LazyLock::new(|| {
 fn open(kind: DeviceKind) -> std::result::Result<Device, String> {
     match kind {
         DeviceKind::Cpu => Ok(Device::Cpu),
+        DeviceKind::Wgpu => Device::wgpu().map_err(|e| e.to_string()),
         DeviceKind::Cuda => Device::cuda(0).map_err(|e| e.to_string()),
-        _ => Err(format!("built without the feature {kind}")),
     }
 }
 

@@ -11,6 +11,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, DeviceKind,
@@ -98,7 +100,7 @@ pub(crate) struct Shape {
 
 impl Op for Conv2d {
     const NAME: &'static str = "conv2d";
-    crate::arms!(cpu, cuda);
+    crate::arms!(cpu, wgpu, cuda);
 
     /// Operands: x (B, C, H, W), weight (O, C / groups, kh, kw) and, if there is one, bias (O).
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
@@ -132,7 +134,7 @@ pub struct Conv2dGradInput {
 
 impl Op for Conv2dGradInput {
     const NAME: &'static str = "conv2d_grad_input";
-    crate::arms!(cpu, cuda);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
@@ -161,7 +163,7 @@ pub struct Conv2dGradWeight {
 
 impl Op for Conv2dGradWeight {
     const NAME: &'static str = "conv2d_grad_weight";
-    crate::arms!(cpu, cuda);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
@@ -174,12 +176,13 @@ impl Op for Conv2dGradWeight {
     }
 
     fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
-        #[cfg(feature = "cuda")]
-        if device == DeviceKind::Cuda {
-            return self.cuda_scratch(ins);
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
+            _ => 0,
         }
-        let _ = (device, ins);
-        0
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

@@ -10,6 +10,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType,
@@ -64,7 +66,7 @@ pub struct Unfold {
 
 impl Op for Unfold {
     const NAME: &'static str = "unfold";
-    crate::arms!(cpu, cuda);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let dtype = ins.first().map_or(DType::F32, |x| x.dtype);
@@ -91,7 +93,7 @@ pub struct Fold {
 
 impl Op for Fold {
     const NAME: &'static str = "fold";
-    crate::arms!(cpu, cuda);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;

@@ -1,0 +1,342 @@
+//! Launches of the convolution. Forward and the gradient of the image are one kernel with different distances; the
+//! gradient of the weight sums runs of pixels and adds them in order. Batches larger than a binding are cut.
+
+use super::{Conv2d, Conv2dGradInput, Conv2dGradWeight, Shape};
+use crate::{
+    device::Meta,
+    error::Result,
+    wgpu::{Cx, In, Out, Tuning, View},
+};
+use std::ops::Range;
+
+mod gather {
+    crate::wgpu_params! {
+        #[derive(Default)]
+        pub(super) struct Conv2dParams {
+            x_first: u32, weight_first: u32, bias_first: u32, y_first: u32, has_bias: u32,
+            batch: u32, rows: u32, cols: u32, in_channels: u32, out_channels: u32, taps_down: u32, taps_across: u32,
+            x_image: u32, x_plane: u32, height: u32, width: u32,
+            row: i32, row_step: i32, tap_row_step: i32, col: i32, col_step: i32, tap_col_step: i32,
+            weight_group: u32, weight_out: u32, weight_in: u32, weight_down: u32, weight_across: u32,
+            y_image: u32, y_plane: u32, y_width: u32, y_row: u32, y_row_step: u32, y_col: u32, y_col_step: u32,
+        }
+    }
+    crate::wgpu_kernel! {
+        op: "conv2d", texts: ["conv2d/product", "conv2d/conv2d"], params: Conv2dParams,
+        tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
+        F32 = "conv2d_f32", tried with [[64, 64, 16, 8, 8], [32, 64, 16, 8, 4], [16, 64, 16, 8, 2], [8, 64, 16, 8, 1]];
+    }
+}
+
+mod grad_weight {
+    crate::wgpu_params! {
+        pub(super) struct GradWeightParams {
+            x_first: u32, dy_first: u32, parts_first: u32, splits: u32, pixels_per_split: u32, batch: u32,
+            in_channels: u32, out_channels: u32, x_image: u32, x_plane: u32, height: u32, width: u32,
+            dy_image: u32, out_height: u32, out_width: u32, kernel_height: u32, kernel_width: u32,
+            stride_height: u32, stride_width: u32, top: u32, left: u32, weights: u32,
+        }
+    }
+    crate::wgpu_kernel! {
+        op: "conv2d_grad_weight", texts: ["conv2d/product", "conv2d/grad_weight"], params: GradWeightParams,
+        tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
+        F32 = "grad_weight_f32",
+        tried with [[64, 64, 16, 8, 8], [32, 64, 16, 8, 4], [16, 64, 16, 8, 2], [8, 64, 16, 8, 1]];
+    }
+}
+
+mod add_parts {
+    crate::wgpu_params! {
+        pub(super) struct AddPartsParams {
+            parts_first: u32, sum_first: u32, parts: u32, elements: u32, add: u32,
+        }
+    }
+    crate::wgpu_kernel! {
+        op: "conv2d_grad_weight", texts: ["common/grid", "conv2d/add_parts"], params: AddPartsParams, tuning: [],
+        F32 = "add_parts_f32", tried with [[]];
+    }
+    pub(super) const THREADS: usize = 64;
+}
+
+/// Pixels of a tile, whatever its channels.
+const TILE_N: usize = 64;
+
+/// The smallest tile of channels that holds `channels`, or the largest one: TILE_M, TILE_N, TILE_K, ROWS, COLS.
+fn tile(channels: usize) -> Tuning<'static> {
+    match channels {
+        0..=8 => &[8, 64, 16, 8, 1],
+        9..=16 => &[16, 64, 16, 8, 2],
+        17..=32 => &[32, 64, 16, 8, 4],
+        _ => &[64, 64, 16, 8, 8],
+    }
+}
+
+fn sizes(dims: &[usize]) -> [usize; 4] {
+    [0, 1, 2, 3].map(|axis| dims.get(axis).copied().unwrap_or(1))
+}
+
+/// The elements of some images of a batch.
+fn images(view: &View, run: &Range<usize>) -> Range<usize> {
+    let image: usize = view.dims[1..].iter().product();
+    run.start * image..run.end * image
+}
+
+/// Runs one part of a convolution over a whole batch. `params` says all but where the tensors begin; its
+/// `weight_first` counts from there.
+fn launch(
+    cx: &Cx,
+    params: gather::Conv2dParams,
+    groups: usize,
+    [x, weight, y]: [&View; 3],
+    bias: Option<&View>,
+) -> Result<()> {
+    let channels = params.out_channels as usize;
+    let (tuning, most) = (tile(channels), cx.groups_per_axis());
+    let weights = cx.bind(weight)?;
+    let biases = bias.map(|bias| cx.bind(bias)).transpose()?;
+    for run in cx.cut(y.dims[0], |run| [(*x, images(x, run)), (*y, images(y, run))])? {
+        let (from, to) = (cx.bind_range(x, images(x, &run))?, cx.bind_range(y, images(y, &run))?);
+        let params = gather::Conv2dParams {
+            x_first: from.first,
+            weight_first: weights.first + params.weight_first,
+            bias_first: biases.map_or(0, |bias| bias.first),
+            y_first: to.first,
+            has_bias: bias.is_some().into(),
+            batch: run.len() as u32,
+            ..params
+        };
+        let pixels = run.len() * (params.rows * params.cols) as usize;
+        let tiles = pixels.div_ceil(TILE_N);
+        let folds = tiles.div_ceil(most).max(1);
+        let grid = [tiles.div_ceil(folds), channels.div_ceil(tuning[0] as usize) * folds, groups];
+        let slices = [from, weights, biases.unwrap_or(weights), to];
+        cx.launch(&gather::F32, tuning, &params, &slices, grid.map(|n| n as u32))?;
+    }
+    Ok(())
+}
+
+impl Conv2d {
+    pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let s = self.shape("conv2d", sizes(&ins[0].dims), sizes(&ins[1].dims))?;
+        let (taps, plane) = (s.kernel[0] * s.kernel[1], s.output[0] * s.output[1]);
+        let (per_group, out_per_group) = (s.channels / s.groups, s.out / s.groups);
+        let params = gather::Conv2dParams {
+            rows: s.output[0] as u32,
+            cols: s.output[1] as u32,
+            in_channels: per_group as u32,
+            out_channels: out_per_group as u32,
+            taps_down: s.kernel[0] as u32,
+            taps_across: s.kernel[1] as u32,
+            x_image: (s.channels * s.image[0] * s.image[1]) as u32,
+            x_plane: (s.image[0] * s.image[1]) as u32,
+            height: s.image[0] as u32,
+            width: s.image[1] as u32,
+            row: -(s.padding[0] as i32),
+            row_step: s.stride[0] as i32,
+            tap_row_step: 1,
+            col: -(s.padding[2] as i32),
+            col_step: s.stride[1] as i32,
+            tap_col_step: 1,
+            weight_group: (out_per_group * per_group * taps) as u32,
+            weight_out: (per_group * taps) as u32,
+            weight_in: taps as u32,
+            weight_down: s.kernel[1] as u32,
+            weight_across: 1,
+            y_image: (s.out * plane) as u32,
+            y_plane: plane as u32,
+            y_width: s.output[1] as u32,
+            y_row_step: 1,
+            y_col_step: 1,
+            ..Default::default()
+        };
+        launch(cx, params, s.groups, [&ins[0], &ins[1], &outs[0]], ins.get(2))
+    }
+}
+
+/// The pixels of an axis of the image that have the same taps in common: those at `first`, `first + stride`, ...
+struct Phase {
+    first: usize,
+    count: usize,
+    /// The first tap that reaches them, and how many do, each `stride` after the other.
+    tap: usize,
+    taps: usize,
+    /// The pixel of dy that the first of them gets through the first tap; the next tap is one before.
+    from: i32,
+}
+
+fn phase(first: usize, size: usize, stride: usize, before: usize, kernel: usize) -> Phase {
+    let tap = (first + before) % stride;
+    Phase {
+        first,
+        count: size.saturating_sub(first).div_ceil(stride),
+        tap,
+        taps: kernel.saturating_sub(tap).div_ceil(stride),
+        from: ((first + before - tap) / stride) as i32,
+    }
+}
+
+impl Conv2dGradInput {
+    pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let s = self.conv.shape("conv2d_grad_input", sizes(&outs[0].dims), sizes(&ins[1].dims))?;
+        let ([sh, sw], [kh, kw]) = (s.stride, s.kernel);
+        for first_row in 0..sh.min(s.image[0]) {
+            let down = phase(first_row, s.image[0], sh, s.padding[0], kh);
+            for first_col in 0..sw.min(s.image[1]) {
+                let across = phase(first_col, s.image[1], sw, s.padding[2], kw);
+                let params = grad_input_params(&s, &down, &across);
+                launch(cx, params, s.groups, [&ins[0], &ins[1], &outs[0]], None)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One part of the gradient as a convolution of dy: input and output channels change places.
+fn grad_input_params(s: &Shape, down: &Phase, across: &Phase) -> gather::Conv2dParams {
+    let (taps, plane, image) =
+        (s.kernel[0] * s.kernel[1], s.output[0] * s.output[1], s.image[0] * s.image[1]);
+    let (per_group, out_per_group) = (s.channels / s.groups, s.out / s.groups);
+    gather::Conv2dParams {
+        weight_first: (down.tap * s.kernel[1] + across.tap) as u32,
+        rows: down.count as u32,
+        cols: across.count as u32,
+        in_channels: out_per_group as u32,
+        out_channels: per_group as u32,
+        taps_down: down.taps as u32,
+        taps_across: across.taps as u32,
+        x_image: (s.out * plane) as u32,
+        x_plane: plane as u32,
+        height: s.output[0] as u32,
+        width: s.output[1] as u32,
+        row: down.from,
+        row_step: 1,
+        tap_row_step: -1,
+        col: across.from,
+        col_step: 1,
+        tap_col_step: -1,
+        weight_group: (out_per_group * per_group * taps) as u32,
+        weight_out: taps as u32,
+        weight_in: (per_group * taps) as u32,
+        weight_down: (s.stride[0] * s.kernel[1]) as u32,
+        weight_across: s.stride[1] as u32,
+        y_image: (s.channels * image) as u32,
+        y_plane: image as u32,
+        y_width: s.image[1] as u32,
+        y_row: down.first as u32,
+        y_row_step: s.stride[0] as u32,
+        y_col: across.first as u32,
+        y_col_step: s.stride[1] as u32,
+        ..Default::default()
+    }
+}
+
+impl Conv2dGradWeight {
+    /// How many runs the sum over pixels is cut into: enough workgroups for a large device, long enough to be worth
+    /// their memory. It depends on the shapes alone, so that results do.
+    fn splits(s: &Shape) -> usize {
+        let columns = s.channels / s.groups * s.kernel[0] * s.kernel[1];
+        let tiles = (s.out / s.groups).div_ceil(TILE_N) * columns.div_ceil(TILE_N) * s.groups;
+        let pixels = s.batch * s.output[0] * s.output[1];
+        (512 / tiles.max(1)).clamp(1, pixels.div_ceil(512).max(1))
+    }
+
+    /// Bytes for the sums of all runs.
+    pub(super) fn wgpu_scratch(&self, ins: &[Meta]) -> usize {
+        let ([x, dy], groups) = ([0, 1].map(|i| sizes(&ins[i].dims)), self.conv.groups.max(1));
+        let weight = [dy[1], x[1] / groups, self.kernel[0], self.kernel[1]];
+        let splits = self.conv.shape("conv2d_grad_weight", x, weight).map_or(0, |s| Self::splits(&s));
+        weight.iter().product::<usize>() * splits * 4
+    }
+
+    pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let s = self.conv.shape("conv2d_grad_weight", sizes(&ins[0].dims), sizes(&outs[0].dims))?;
+        let (x, dy, dw) = (&ins[0], &ins[1], &outs[0]);
+        let splits = Self::splits(&s);
+        if dw.dims.elements() == 0 {
+            return Ok(());
+        }
+        let scratch = cx.scratch()?;
+        let parts = View { dims: [splits * dw.dims.elements()].into(), ..scratch };
+        let runs = cx.cut(s.batch, |run| [(*x, images(x, run)), (*dy, images(dy, run))])?;
+        if runs.is_empty() {
+            return add(cx, &parts, dw, 0, false);
+        }
+        for (at, run) in runs.iter().enumerate() {
+            let pixels = run.len() * s.output[0] * s.output[1];
+            let per_split = pixels.div_ceil(splits).max(1);
+            let splits = pixels.div_ceil(per_split);
+            let params = grad_weight_params(&s, run.len(), splits, per_split);
+            self.sum(cx, params, [(x, images(x, run)), (dy, images(dy, run))], &parts, s.groups)?;
+            add(cx, &parts, dw, splits, at > 0)?;
+        }
+        Ok(())
+    }
+
+    /// Sums runs of pixels into parts.
+    fn sum(
+        &self,
+        cx: &Cx,
+        params: grad_weight::GradWeightParams,
+        [(x, images), (dy, pixels)]: [(&View, Range<usize>); 2],
+        parts: &View,
+        groups: usize,
+    ) -> Result<()> {
+        let slices = [cx.bind_range(x, images)?, cx.bind_range(dy, pixels)?, cx.bind(parts)?];
+        let [x_first, dy_first, parts_first] = slices.map(|slice| slice.first);
+        let params = grad_weight::GradWeightParams { x_first, dy_first, parts_first, ..params };
+        let columns = (params.in_channels * params.kernel_height * params.kernel_width) as usize;
+        let (tuning, channels) = (tile(params.out_channels as usize), params.out_channels);
+        let grid =
+            [columns.div_ceil(TILE_N) as u32, channels.div_ceil(tuning[0]), groups as u32 * params.splits];
+        cx.launch(&grad_weight::F32, tuning, &params, &slices, grid)
+    }
+}
+
+fn grad_weight_params(
+    s: &Shape,
+    batch: usize,
+    splits: usize,
+    pixels_per_split: usize,
+) -> grad_weight::GradWeightParams {
+    let (plane, image) = (s.output[0] * s.output[1], s.image[0] * s.image[1]);
+    let (per_group, out_per_group) = (s.channels / s.groups, s.out / s.groups);
+    grad_weight::GradWeightParams {
+        x_first: 0,
+        dy_first: 0,
+        parts_first: 0,
+        splits: splits as u32,
+        pixels_per_split: pixels_per_split as u32,
+        batch: batch as u32,
+        in_channels: per_group as u32,
+        out_channels: out_per_group as u32,
+        x_image: (s.channels * image) as u32,
+        x_plane: image as u32,
+        height: s.image[0] as u32,
+        width: s.image[1] as u32,
+        dy_image: (s.out * plane) as u32,
+        out_height: s.output[0] as u32,
+        out_width: s.output[1] as u32,
+        kernel_height: s.kernel[0] as u32,
+        kernel_width: s.kernel[1] as u32,
+        stride_height: s.stride[0] as u32,
+        stride_width: s.stride[1] as u32,
+        top: s.padding[0] as u32,
+        left: s.padding[2] as u32,
+        weights: (s.out * per_group * s.kernel[0] * s.kernel[1]) as u32,
+    }
+}
+
+/// sum = (sum, if `add`) + the first `count` parts.
+fn add(cx: &Cx, parts: &View, sum: &Out, count: usize, add: bool) -> Result<()> {
+    let slices = [cx.bind(parts)?, cx.bind(sum)?];
+    let elements = sum.dims.elements();
+    let params = add_parts::AddPartsParams {
+        parts_first: slices[0].first,
+        sum_first: slices[1].first,
+        parts: count as u32,
+        elements: elements as u32,
+        add: add.into(),
+    };
+    let groups = cx.groups(elements.div_ceil(add_parts::THREADS))?;
+    cx.launch(&add_parts::F32, &[], &params, &slices, groups)
+}

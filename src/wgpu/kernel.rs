@@ -1,0 +1,143 @@
+//! How a launch file describes a kernel: its texts, its entry point, its parameter struct and its tuning constants.
+
+use super::reflect::{Facts, reflect};
+use std::{
+    marker::PhantomData,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// A kernel's parameter struct, made by [`params!`](crate::wgpu_params).
+pub trait Params: bytemuck::Pod {
+    /// Names and types of the fields, in order: the same as those of the struct at binding 0 of the kernel's text.
+    const FIELDS: &'static [(&'static str, &'static str)];
+}
+
+/// Values of a kernel's tuning constants, in the order in which the kernel names them.
+pub type Tuning<'a> = &'a [u32];
+
+/// A kernel: an entry point of a WGSL text. Made by [`kernel!`](crate::wgpu_kernel).
+pub struct Kernel<P> {
+    /// Its operation, for errors.
+    pub op: &'static str,
+    /// The texts that make up the module, joined.
+    pub texts: &'static [&'static str],
+    /// The function to run.
+    pub entry: &'static str,
+    /// Names of the constants that a launch sets: each a line `const NAME: u32 = 8u;` of the text.
+    pub tuning: &'static [&'static str],
+    id: OnceLock<usize>,
+    parameters: PhantomData<fn(P)>,
+}
+
+static KERNELS: AtomicUsize = AtomicUsize::new(0);
+
+impl<P: Params> Kernel<P> {
+    /// Describes a kernel.
+    pub const fn new(
+        op: &'static str,
+        texts: &'static [&'static str],
+        entry: &'static str,
+        tuning: &'static [&'static str],
+    ) -> Self {
+        Kernel { op, texts, entry, tuning, id: OnceLock::new(), parameters: PhantomData }
+    }
+
+    /// The kernel's slot in every device's table of pipelines.
+    pub(super) fn id(&self) -> usize {
+        *self.id.get_or_init(|| KERNELS.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The module's text with the tuning constants set.
+    pub(super) fn text(&self, tuning: Tuning) -> Result<String, String> {
+        if tuning.len() != self.tuning.len() {
+            return Err(format!("{} tuning values for {:?}", tuning.len(), self.tuning));
+        }
+        let mut text = self.texts.join("\n");
+        for (name, value) in self.tuning.iter().zip(tuning) {
+            let line = format!("const {name}: u32 = ");
+            let found = text.find(&line).map(|at| at + line.len());
+            let range = found.and_then(|from| Some(from..from + text[from..].find(';')?));
+            let range = range.ok_or_else(|| format!("the text has no line `{line}…;`"))?;
+            text.replace_range(range, &format!("{value}u"));
+        }
+        Ok(text)
+    }
+
+    /// What the text with these tuning constants says about itself; an error if it is not valid WGSL or its parameter
+    /// struct is not `P`.
+    pub fn facts(&self, tuning: Tuning) -> Result<Facts, String> {
+        let text = self.text(tuning)?;
+        let facts = reflect(self.op, &text, self.entry)?;
+        let same = facts.fields.len() == P::FIELDS.len()
+            && facts.fields.iter().zip(P::FIELDS).all(|(a, b)| a.0 == b.0 && a.1 == b.1);
+        if !same {
+            return Err(format!("the text's parameters are {:?}, Rust's are {:?}", facts.fields, P::FIELDS));
+        }
+        if facts.parameter_bytes as usize != size_of::<P>() {
+            return Err(format!(
+                "parameters take {} bytes, in Rust {}",
+                facts.parameter_bytes,
+                size_of::<P>()
+            ));
+        }
+        Ok(facts)
+    }
+}
+
+/// Defines a kernel's parameter struct: fields of type `u32`, `i32` or `f32`, named as in the kernel's text.
+#[macro_export]
+macro_rules! wgpu_params {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident { $($(#[$about:meta])* $field:ident: $kind:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, ::bytemuck::Pod, ::bytemuck::Zeroable)]
+        #[repr(C)]
+        $vis struct $name { $($(#[$about])* $vis $field: $kind),* }
+
+        impl $crate::wgpu::Params for $name {
+            const FIELDS: &'static [(&'static str, &'static str)] =
+                &[$((stringify!($field), stringify!($kind))),*];
+        }
+    };
+}
+
+/// Defines kernels that share texts, parameters and tuning constants, as statics, and a test that each is valid WGSL
+/// with the parameters that Rust has for it, for every tuning listed:
+///
+/// ```ignore
+/// foveate::wgpu_kernel! {
+///     op: "unfold", texts: ["common/grid", "unfold/unfold"], params: UnfoldParams, tuning: [THREADS],
+///     F32 = "unfold_f32", tried with [[64], [256]];
+/// }
+/// ```
+#[macro_export]
+macro_rules! wgpu_kernel {
+    (
+        op: $op:expr, texts: $texts:tt, params: $params:ty, tuning: $tuning:tt,
+        $($name:ident = $entry:literal, tried with [$($tried:tt),+ $(,)?];)+
+    ) => {
+        $(pub(super) static $name: $crate::wgpu::Kernel<$params> = $crate::wgpu::Kernel::new(
+            $op,
+            $crate::wgpu_kernel!(@texts $texts),
+            $entry,
+            $crate::wgpu_kernel!(@names $tuning),
+        );)+
+
+        #[cfg(test)]
+        #[test]
+        fn texts_are_valid_and_their_parameters_those_of_rust() {
+            $($({
+                let tuning: &[u32] = &$tried;
+                if let Err(what) = $name.facts(tuning) {
+                    panic!("{} with {tuning:?}: {what}", stringify!($name));
+                }
+            })+)+
+        }
+    };
+    (@texts [$($text:literal),+]) => {
+        &[$(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/", $text, ".wgsl"))),+]
+    };
+    (@names [$($name:ident),*]) => { &[$(stringify!($name)),*] };
+}

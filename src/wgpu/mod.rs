@@ -1,0 +1,35 @@
+//! What a GPU needs to run operations through wgpu: a device, pooled buffers, and typed launches of WGSL kernels.
+//!
+//! An operation comes to this device with one kernel text, `kernels/<op>/<op>.wgsl`, and one launch file,
+//! `src/ops/<op>/wgpu.rs`, which holds
+//! * a parameter struct for each kernel, by [`params!`](crate::wgpu_params), field for field that of the WGSL text;
+//! * the kernel, by [`kernel!`](crate::wgpu_kernel): texts, entry point, tuning constants. Everything else (bindings,
+//!   workgroup size, workgroup memory) is read from the text, and a test made by the macro holds the two together;
+//! * `on_wgpu`, which binds operands with [`View`], fills the parameters and calls [`Cx::launch`].
+//!
+//! Launches are recorded, not submitted: many operations share one command buffer, which leaves when something is read
+//! back, when it holds [`LAUNCHES_PER_SUBMISSION`], or on request.
+
+mod adapter;
+mod context;
+mod health;
+mod kernel;
+mod launch;
+mod pipeline;
+mod pool;
+mod recorder;
+mod reflect;
+mod run;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+pub use adapter::{Adapter, AdapterKind, Choice, adapters};
+pub use context::{Options, Wgpu};
+pub use kernel::{Kernel, Params, Tuning};
+pub use launch::{Cx, Groups, In, Out, Runs, Slice, View};
+pub use pool::Buffer;
+pub use recorder::LAUNCHES_PER_SUBMISSION;
+pub use reflect::{Access, Facts};
+pub(crate) use run::{run, run_in_place};
+pub use transfer::Download;
