@@ -153,6 +153,11 @@ impl Wgpu {
         self.device.poll(poll).map(|_| ()).map_err(|error| self.failed(error))
     }
 
+    /// Lets callbacks that are due run.
+    pub(super) fn poll(&self) -> Result<()> {
+        self.device.poll(::wgpu::PollType::Poll).map(|_| ()).map_err(|error| self.failed(error))
+    }
+
     /// A device error of this device.
     pub(super) fn failed(&self, what: impl fmt::Display) -> Error {
         Error::Device { device: self.name.clone(), what: what.to_string() }

@@ -6,9 +6,10 @@ use std::{
     future::Future,
     ops::Range,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     thread,
+    time::Duration,
 };
 
 /// The most bytes read back through one staging buffer.
@@ -78,10 +79,10 @@ impl Wgpu {
             return Err(self.failed(format!("bytes {range:?} are not in {buffer:?}")));
         };
         let staging = Buffer::new(self, Use::ReadBack, last - first, "reading back")?;
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Shared::default());
         let wanted = range.start - first..range.end - first;
         let Some(to) = staging.raw().cloned().filter(|_| !range.is_empty()) else {
-            state.lock().unwrap_or_else(PoisonError::into_inner).mapped = Some(true);
+            state.mapped(true);
             return Ok(Download {
                 device: self.clone(),
                 staging: Some(staging),
@@ -98,13 +99,8 @@ impl Wgpu {
         let submission = recorder.last();
         drop(recorder);
         let told = state.clone();
-        to.slice(..bytes).map_async(::wgpu::MapMode::Read, move |result| {
-            let mut state = told.lock().unwrap_or_else(PoisonError::into_inner);
-            state.mapped = Some(result.is_ok());
-            if let Some(waker) = state.waker.take() {
-                waker.wake();
-            }
-        });
+        let mapping = to.slice(..bytes);
+        mapping.map_async(::wgpu::MapMode::Read, move |result| told.mapped(result.is_ok()));
         Ok(Download { device: self.clone(), staging: Some(staging), wanted, state, submission })
     }
 }
@@ -125,8 +121,36 @@ pub struct Download {
     staging: Option<Buffer>,
     /// The bytes of the staging buffer that were asked for.
     wanted: Range<usize>,
-    state: Arc<Mutex<State>>,
+    state: Arc<Shared>,
     submission: Option<::wgpu::SubmissionIndex>,
+}
+
+/// What the callback of `map_async` and the thread that waits for it share.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mapped(&self, success: bool) {
+        let mut state = self.state();
+        state.mapped = Some(success);
+        self.changed.notify_all();
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits for the callback, which comes on whatever thread polls the device; none if that takes longer than `most`.
+    fn wait(&self, most: Duration) -> Option<bool> {
+        let waiting = self.changed.wait_timeout_while(self.state(), most, |state| state.mapped.is_none());
+        waiting.unwrap_or_else(PoisonError::into_inner).0.mapped
+    }
 }
 
 impl Download {
@@ -135,8 +159,13 @@ impl Download {
         if let Some(submission) = self.submission.clone() {
             self.device.wait(submission)?;
         }
-        let mapped = self.state.lock().unwrap_or_else(PoisonError::into_inner).mapped;
-        self.take(mapped == Some(true), to)
+        loop {
+            if let Some(mapped) = self.state.wait(Duration::from_millis(100)) {
+                return self.take(mapped, to);
+            }
+            self.device.check()?;
+            self.device.poll()?;
+        }
     }
 
     /// Copies the mapped bytes out and returns the staging buffer to the pool.
@@ -163,7 +192,7 @@ impl Future for Download {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<Self::Output> {
         let mapped = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.state.state();
             if state.mapped.is_none() {
                 state.waker = Some(context.waker().clone());
                 if !std::mem::replace(&mut state.waited_for, true) {

@@ -17,6 +17,8 @@ mod cuda;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, DeviceKind,
@@ -39,7 +41,7 @@ pub struct TopMMerge {
 
 impl Op for TopMMerge {
     const NAME: &'static str = "top_m_merge";
-    crate::arms!(cpu, cuda);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -59,12 +61,13 @@ impl Op for TopMMerge {
     }
 
     fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
-        #[cfg(feature = "cuda")]
-        if device == DeviceKind::Cuda {
-            return self.cuda_scratch(ins);
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
+            _ => 0,
         }
-        let _ = (device, ins);
-        0
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
