@@ -63,6 +63,7 @@ fn views<'a, O: Op>(tensors: &[&'a Tensor]) -> Result<SmallVec<[In<'a>; 8]>> {
 }
 
 fn elsewhere<O: Op>(tensor: &Tensor) -> Error {
-    let what = format!("a tensor on {} among those of another device: move it with to_device", tensor.device());
+    let what =
+        format!("a tensor on {} among those of another device: move it with to_device", tensor.device());
     Error::DeviceMismatch { op: O::NAME, what }
 }

@@ -175,6 +175,7 @@ impl Op for Conv2dGradWeight {
         Ok(smallvec![Meta::f32(weight)])
     }
 
+    #[allow(unused_variables)] // in a build for the CPU alone
     fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
         match device {
             #[cfg(feature = "wgpu")]

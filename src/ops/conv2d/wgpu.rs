@@ -233,7 +233,7 @@ fn grad_input_params(s: &Shape, down: &Phase, across: &Phase) -> gather::Conv2dP
 impl Conv2dGradWeight {
     /// How many runs the sum over pixels is cut into: enough workgroups for a large device, long enough to be worth
     /// their memory. It depends on the shapes alone, so that results do.
-    fn splits(s: &Shape) -> usize {
+    fn wgpu_splits(s: &Shape) -> usize {
         let columns = s.channels / s.groups * s.kernel[0] * s.kernel[1];
         let tiles = (s.out / s.groups).div_ceil(TILE_N) * columns.div_ceil(TILE_N) * s.groups;
         let pixels = s.batch * s.output[0] * s.output[1];
@@ -244,14 +244,14 @@ impl Conv2dGradWeight {
     pub(super) fn wgpu_scratch(&self, ins: &[Meta]) -> usize {
         let ([x, dy], groups) = ([0, 1].map(|i| sizes(&ins[i].dims)), self.conv.groups.max(1));
         let weight = [dy[1], x[1] / groups, self.kernel[0], self.kernel[1]];
-        let splits = self.conv.shape("conv2d_grad_weight", x, weight).map_or(0, |s| Self::splits(&s));
+        let splits = self.conv.shape("conv2d_grad_weight", x, weight).map_or(0, |s| Self::wgpu_splits(&s));
         weight.iter().product::<usize>() * splits * 4
     }
 
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let s = self.conv.shape("conv2d_grad_weight", sizes(&ins[0].dims), sizes(&outs[0].dims))?;
         let (x, dy, dw) = (&ins[0], &ins[1], &outs[0]);
-        let splits = Self::splits(&s);
+        let splits = Self::wgpu_splits(&s);
         if dw.dims.elements() == 0 {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! Sums on CUDA: `kernels/reduce/reduce.cu`.
 
-use super::Sum;
+use super::{Sum, merged};
 use crate::{
     Dims,
     cuda::{Argument, Cx, Grid, In, Out, SUM_F32, SUM_PARTS_F32},
@@ -32,30 +32,6 @@ struct SumParams {
     term_stride_2: u32,
 }
 
-/// Up to three merged axes of one fate, innermost last; sizes and strides of those that are missing are one and zero.
-struct Axes {
-    size: [usize; 3],
-    stride: [usize; 3],
-}
-
-/// The axes that are marked as `of`, merged where they are neighbours.
-fn merged(dims: &Dims, summed: &[bool], of: bool) -> Axes {
-    let mut axes = Axes { size: [1; 3], stride: [0; 3] };
-    let (mut slot, mut stride, mut open) = (3, 1, false);
-    for axis in (0..dims.rank()).rev() {
-        if summed[axis] == of {
-            if !open {
-                slot -= 1;
-                axes.stride[slot] = stride;
-            }
-            axes.size[slot] *= dims[axis];
-        }
-        open = summed[axis] == of;
-        stride *= dims[axis];
-    }
-    axes
-}
-
 impl SumParams {
     fn new(cx: &Cx, dims: &Dims, summed: &[bool]) -> Result<Self> {
         cx.u32(dims.elements())?;
@@ -79,10 +55,6 @@ impl SumParams {
 }
 
 impl Sum {
-    fn terms(&self, x: &Dims) -> usize {
-        x.iter().zip(&self.summed).filter(|(_, summed)| **summed).map(|(size, _)| *size).product()
-    }
-
     /// Bytes for the sums of the parts, if a result has several.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
         let terms = self.terms(&ins[0].dims);

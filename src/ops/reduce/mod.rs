@@ -7,6 +7,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, DeviceKind, Dims,
@@ -31,25 +33,61 @@ pub struct Sum {
 
 impl Op for Sum {
     const NAME: &'static str = "sum";
-    crate::arms!(cpu, cuda);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
         Ok(smallvec![Meta::f32(kept(Self::NAME, ins[0].dims, &self.summed)?)])
     }
 
+    #[allow(unused_variables)] // in a build for the CPU alone
     fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
-        #[cfg(feature = "cuda")]
-        if device == DeviceKind::Cuda {
-            return self.cuda_scratch(ins);
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
+            _ => 0,
         }
-        let _ = (device, ins);
-        0
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
         spec::sum(self, &ins[0], &mut outs[0]);
     }
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+impl Sum {
+    /// Terms of one result.
+    fn terms(&self, x: &Dims) -> usize {
+        x.iter().zip(&self.summed).filter(|(_, summed)| **summed).map(|(size, _)| *size).product()
+    }
+}
+
+/// Up to three merged axes of one fate, innermost last; sizes and strides of those that are missing are one and zero.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+struct Axes {
+    size: [usize; 3],
+    stride: [usize; 3],
+}
+
+/// The axes that are marked as `of`, merged where they are neighbours.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn merged(dims: &Dims, summed: &[bool], of: bool) -> Axes {
+    let mut axes = Axes { size: [1; 3], stride: [0; 3] };
+    let (mut slot, mut stride, mut open) = (3, 1, false);
+    for axis in (0..dims.rank()).rev() {
+        if summed[axis] == of {
+            if !open {
+                slot -= 1;
+                axes.stride[slot] = stride;
+            }
+            axes.size[slot] *= dims[axis];
+        }
+        open = summed[axis] == of;
+        stride *= dims[axis];
+    }
+    axes
 }
 
 /// `y[kept axes] = max x over the other axes`, which are dropped, and the position in `x` (row-major, i32) of the first
