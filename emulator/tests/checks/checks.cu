@@ -1,6 +1,8 @@
 // Kernels that the emulator's own tests launch: sound ones, whose results are known, and broken ones, each of which it
 // must report or show.
 
+#include "../../../kernels/common/math.cuh"
+
 constexpr unsigned BLOCK = 64;
 
 // Sum of a block's inputs: shuffles within warps, shared memory between them.
@@ -29,6 +31,12 @@ extern "C" __global__ void warp_words(unsigned* y) {
     // Half warps may meet on their own.
     mine[6] = lane < 16 ? __shfl_xor_sync(0x0000ffffu, lane, 15, 16) : __ballot_sync(0xffff0000u, 1);
     mine[7] = (unsigned)__syncthreads_count(lane == 0);
+}
+
+// The kernels' own exponential.
+extern "C" __global__ void exponential(const float* x, float* y) {
+    u64 at = global_thread();
+    y[at] = exp_nonpositive(x[at]);
 }
 
 // Dynamic shared memory, reversed through a barrier.

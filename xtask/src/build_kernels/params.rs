@@ -23,6 +23,7 @@ pub(crate) fn check() -> Result<()> {
     let kernels = root().join("kernels");
     let entries =
         std::fs::read_dir(&kernels).with_context(|| format!("cannot list {}", kernels.display()))?;
+    let mut wrong = Vec::new();
     for entry in entries {
         let folder = entry?.path();
         let Some(op) = folder.file_name().and_then(|n| n.to_str()) else { continue };
@@ -31,11 +32,13 @@ pub(crate) fn check() -> Result<()> {
             let host = if host.is_file() { declared_in(&host)? } else { Vec::new() };
             for device in files(&folder, kinds) {
                 for block in declared_in(&device)? {
-                    agree(&block, &host)?;
+                    wrong.extend(agree(&block, &host).err().map(|e| e.to_string()));
                 }
             }
         }
     }
+    wrong.sort();
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 

@@ -13,6 +13,7 @@ const BLOCK: usize = 64;
 const KERNELS: &[(&str, &[u32])] = &[
     ("block_sum", &[8, 8]),
     ("warp_words", &[8]),
+    ("exponential", &[8, 8]),
     ("reversed", &[8, 8]),
     ("reversed_without_barrier", &[8, 8]),
     ("unwritten", &[8]),
@@ -205,6 +206,31 @@ fn sound_kernels_give_their_results_in_every_order() {
             assert_eq!(words, want, "thread {thread}");
         }
     });
+}
+
+#[test]
+fn the_exponential_is_within_one_unit_in_the_last_place() {
+    let driver = DRIVER.lock().unwrap_or_else(PoisonError::into_inner);
+    driver.enter();
+    let blocks = 4096;
+    let x: Vec<u32> =
+        (0..blocks * BLOCK).map(|i| (-87.0 * i as f32 / (blocks * BLOCK) as f32).to_bits()).collect();
+    let (at, to) = (driver.upload(&x), driver.upload(&x));
+    assert_eq!(driver.launch("exponential", blocks, BLOCK, 0, &[at, to]).0, SUCCESS);
+    let mut worst = 0.0_f64;
+    for (x, y) in floats(&x).into_iter().zip(floats(&driver.download(to, x.len()))) {
+        let (exact, near) = (f64::from(x).exp(), f64::from(x).exp() as f32);
+        let unit = f64::from(f32::from_bits(near.to_bits() + 1)) - f64::from(near);
+        worst = worst.max((f64::from(y) - exact).abs() / unit);
+    }
+    assert!(worst < 1.0, "{worst} units");
+    let special = [0.0, -0.0, -103.9, -105.0, f32::NEG_INFINITY, f32::NAN];
+    let x: Vec<u32> = special.iter().cycle().take(BLOCK).map(|v: &f32| v.to_bits()).collect();
+    let (at, to) = (driver.upload(&x), driver.upload(&x));
+    assert_eq!(driver.launch("exponential", 1, BLOCK, 0, &[at, to]).0, SUCCESS);
+    let y = floats(&driver.download(to, 6));
+    assert_eq!(y[..5], [1.0, 1.0, f32::from_bits(1), 0.0, 0.0]);
+    assert!(y[5].is_nan());
 }
 
 #[test]
