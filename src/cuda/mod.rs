@@ -1,7 +1,7 @@
 //! NVIDIA GPUs, through the driver alone: the kernels are embedded as PTX, and no CUDA toolkit is needed to build or run.
 //!
 //! * [`Cuda`] is one device: its context, its stream, its kernels (resolved when it is made) and its memory.
-//! * [`In`], [`Out`] and [`Cx`] are what a launch file sees; [`Cx::launch`] is one `cuLaunchKernel` and nothing else.
+//! * [`In`], [`Out`] and [`Cx`] are what a launch file sees; a launch is one `cuLaunchKernel` and nothing else.
 //!
 //! All work of a device goes to one stream, in order; nothing waits for the host but reading results.
 
