@@ -34,7 +34,7 @@ struct Arguments {
     /// What to train; every option below overrides a part of it
     #[arg(long, value_enum, default_value = "small")]
     config: Config,
-    /// Device: cpu, wgpu, cuda, or best
+    /// Device: cpu or cuda (which must have every operation the network needs)
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Height and width of an image, in pixels
@@ -210,16 +210,8 @@ fn run(a: &Arguments) -> Result<()> {
 fn open(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::Cpu),
-        "best" => Device::best(),
-        #[cfg(feature = "wgpu")]
-        "wgpu" => Device::wgpu(0),
-        #[cfg(feature = "cuda")]
         "cuda" => Device::cuda(0),
-        other => {
-            let why =
-                "it is cpu, wgpu, cuda or best, and wgpu and cuda need the feature of that name".to_owned();
-            Err(Error::NoDevice { device: other.to_owned(), why })
-        }
+        other => Err(Error::NoDevice { device: other.to_owned(), why: "it is cpu or cuda".to_owned() }),
     }
 }
 
