@@ -53,3 +53,8 @@ pub use parameter::Parameter;
 pub use rng::Rng;
 pub use tape::{Grads, Tape};
 pub use tensor::Tensor;
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
