@@ -34,7 +34,7 @@ struct Arguments {
     /// What to train; every option below overrides a part of it
     #[arg(long, value_enum, default_value = "small")]
     config: Config,
-    /// Device: cpu or cuda (which must have every operation the network needs)
+    /// Device: cpu, wgpu or cuda, which must have every operation the network needs
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Height and width of an image, in pixels
@@ -210,8 +210,9 @@ fn run(a: &Arguments) -> Result<()> {
 fn open(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::Cpu),
+        "wgpu" => Device::wgpu(),
         "cuda" => Device::cuda(0),
-        other => Err(Error::NoDevice { device: other.to_owned(), why: "it is cpu or cuda".to_owned() }),
+        other => Err(Error::NoDevice { device: other.to_owned(), why: "it is cpu, wgpu or cuda".to_owned() }),
     }
 }
 

@@ -44,11 +44,9 @@ pub struct Report {
 pub fn device(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::Cpu),
-        #[cfg(feature = "wgpu")]
-        "wgpu" => Ok(Device::wgpu(0)?),
-        #[cfg(feature = "cuda")]
+        "wgpu" => Ok(Device::wgpu()?),
         "cuda" => Ok(Device::cuda(0)?),
-        other => bail!("no device {other}: it is cpu, wgpu or cuda, and the feature of that name must be on"),
+        other => bail!("no device {other}: it is cpu, wgpu or cuda"),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Args {
 }
 
 /// Every feature but those that need something installed to build.
-const FEATURES: &str = "cuda,data,plot";
+const FEATURES: &str = "wgpu,cuda,data,plot";
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     const KNOWN: [&str; 4] = ["cpu", "wgpu", "cuda", "cuda-emulated"];

@@ -51,7 +51,7 @@ fn replay(cases: &Path, device: &str, only: Option<&str>, skip_unsupported: bool
         "cuda-emulated" => ("cuda", true),
         other => bail!("--device {other}: the devices are cpu, wgpu, cuda, cuda-emulated"),
     };
-    let features = if name == "cuda" { "cuda" } else { "" };
+    let features = if name == "cuda" { "cuda" } else { "wgpu" };
     let mut command =
         cargo(&["run", "--release", "--quiet", "-p", "foveate-verify", "--features", features, "--"]);
     command.arg("--cases").arg(cases).args(["--device", name]);

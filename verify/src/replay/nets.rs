@@ -22,7 +22,22 @@ pub(super) fn replay(case: &Case, device: &Device, to: &mut Comparison) -> Resul
                 Ok(vec![("y", y), ("scores", scores)])
             })
         }
-        other => anyhow::bail!("operation {other} is not known"),
+        "gated_attention" => function(case, device, to, &["h", "v", "bv", "u", "bu", "w"], |x| {
+            let (y, weights) = ops::gated_attention(&x[0], &x[1], &x[2], &x[3], &x[4], &x[5])?;
+            Ok(vec![("y", y), ("weights", weights)])
+        }),
+        "expectation" => {
+            let replace = case.attrs["replace"].as_bool().unwrap_or_default();
+            one(case, device, to, &["attention", "features"], |x| {
+                Ok(ops::expectation(&x[0], &x[1], replace, ops::Estimator::Unbiased)?)
+            })
+        }
+        _ => {
+            let (k, sigma) = (case.number("k")?, case.fraction("sigma")? as f32);
+            function(case, device, to, &["scores", "noise"], |x| {
+                Ok(vec![("indicators", ops::perturbed_top_k_with(&x[0], &x[1], k, sigma)?)])
+            })
+        }
     }
 }
 

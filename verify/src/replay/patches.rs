@@ -2,7 +2,7 @@
 
 use super::one;
 use crate::{Case, compare::Comparison, compare::values, order};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use foveate::{Device, ops};
 
 pub(super) fn replay(case: &Case, device: &Device, to: &mut Comparison) -> Result<()> {
@@ -10,6 +10,19 @@ pub(super) fn replay(case: &Case, device: &Device, to: &mut Comparison) -> Resul
         "unfold" => {
             let (patch, stride) = (case.pair("patch")?, case.pair("stride")?);
             one(case, device, to, &["x"], |x| Ok(ops::unfold(&x[0], patch, stride)?))
+        }
+        "extract_patches" => {
+            let patch = case.pair("patch")?;
+            one(case, device, to, &["x", "offsets"], |x| Ok(ops::extract_patches(&x[0], &x[1], patch)?))
+        }
+        "resize" => {
+            let (size, mode) = (case.pair("size")?, case.attrs["mode"].as_str().unwrap_or_default());
+            let mode = match mode {
+                "area" => ops::ResizeMode::Area,
+                "bilinear" => ops::ResizeMode::Bilinear,
+                other => bail!("resize mode {other}"),
+            };
+            one(case, device, to, &["x"], |x| Ok(ops::resize(&x[0], size, mode)?))
         }
         "conv2d" => {
             let [vertical, horizontal] = case.pair("padding")?;
@@ -24,8 +37,7 @@ pub(super) fn replay(case: &Case, device: &Device, to: &mut Comparison) -> Resul
                 (case.pair("kernel")?, case.pair("stride")?, case.pair("padding")?);
             one(case, device, to, &["x"], |x| Ok(ops::max_pool2d(&x[0], kernel, stride, padding)?))
         }
-        "top_m_merge" => merge(case, device, to),
-        other => anyhow::bail!("operation {other} is not known"),
+        _ => merge(case, device, to),
     }
 }
 
