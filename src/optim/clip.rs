@@ -1,10 +1,13 @@
 //! Clipping gradients before a step.
 
 use crate::{
-    Grads, Tensor,
+    DType, Grads, cpu,
+    device::{Meta, Metas, Op, run1},
     error::{Error, Result},
-    ops,
+    ops::{self, check_dtypes, elementwise::in_parallel},
+    spec::{In, Out, Real},
 };
+use smallvec::smallvec;
 
 /// The Euclidean norm of all parameters' gradients as one vector. Waits for the device.
 pub fn global_norm(grads: &Grads) -> Result<f64> {
@@ -32,15 +35,52 @@ pub fn clip_norm(grads: &mut Grads, most: f64) -> Result<f64> {
     Ok(norm)
 }
 
-/// Limits every element of every gradient to `[-most, most]`.
-pub fn clip_values(grads: &mut Grads, most: f32) -> Result<()> {
-    grads.map(|all| all.iter().map(|g| clamp(g, most)).collect())
+/// `min(max(x, -most), most)` element by element, f32; NaN stays NaN.
+#[derive(Clone, Copy, Debug)]
+pub struct ClipValues {
+    /// The largest magnitude.
+    pub most: f32,
 }
 
-/// `min(max(g, -most), most)`, as `most − relu(2 most − relu(g + most))`.
-fn clamp(g: &Tensor, most: f32) -> Result<Tensor> {
-    let most = f64::from(most);
-    let raised = ops::relu(&ops::scale(g, 1.0, most)?)?;
-    let lowered = ops::relu(&ops::scale(&raised, -1.0, 2.0 * most)?)?;
-    ops::scale(&lowered, -1.0, most)
+impl ClipValues {
+    fn clip<T: Real>(&self, x: T) -> T {
+        let most = T::of(self.most.into());
+        if x > most {
+            most
+        } else if x < -most {
+            -most
+        } else {
+            x
+        }
+    }
+
+    fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
+        let x = ins[0].f32()?;
+        in_parallel(outs[0].f32()?, 1, |start, y| {
+            y.iter_mut().zip(&x[start..]).for_each(|(y, &x)| *y = self.clip(x));
+        });
+        Ok(())
+    }
+}
+
+impl Op for ClipValues {
+    const NAME: &'static str = "clip_values";
+    crate::arms!(cpu);
+
+    fn infer(&self, ins: &[Meta]) -> Result<Metas> {
+        check_dtypes(Self::NAME, ins, &[DType::F32])?;
+        if self.most.is_nan() || self.most < 0.0 {
+            return Err(Error::argument(Self::NAME, format!("a limit of {}, must be at least 0", self.most)));
+        }
+        Ok(smallvec![ins[0]])
+    }
+
+    fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
+        outs[0].iter_mut().zip(ins[0].iter()).for_each(|(y, &x)| *y = self.clip(x));
+    }
+}
+
+/// Limits every element of every gradient to `[-most, most]`.
+pub fn clip_values(grads: &mut Grads, most: f32) -> Result<()> {
+    grads.map(|all| all.iter().map(|g| run1(&ClipValues { most }, &[g])).collect())
 }

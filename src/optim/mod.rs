@@ -11,7 +11,7 @@ mod sgd;
 mod tests;
 
 pub use adam::{AdamStep, AdamW};
-pub use clip::{clip_norm, clip_values, global_norm};
+pub use clip::{ClipValues, clip_norm, clip_values, global_norm};
 pub use schedule::{StepDecay, WarmupCosine};
 pub use sgd::{Sgd, SgdStep};
 

@@ -116,6 +116,11 @@ fn clipping() {
     let mut grads = grads_of(&[&w], &[gradient([3.0, -0.25])]);
     clip_values(&mut grads, 0.5).unwrap();
     assert_eq!(grads.parameter(&w).unwrap().to_vec::<f32>().unwrap(), [0.5, -0.25]);
+    let mut grads = grads_of(&[&w], &[gradient([1e-12, f32::NAN])]);
+    clip_values(&mut grads, 0.5).unwrap();
+    let kept = grads.parameter(&w).unwrap().to_vec::<f32>().unwrap();
+    assert!(kept[0] == 1e-12 && kept[1].is_nan(), "small gradients keep all their bits: {kept:?}");
+    assert!(matches!(clip_values(&mut grads, f32::NAN), Err(Error::Argument { op: "clip_values", .. })));
     let mut grads = grads_of(&[&w], &[gradient([f32::NAN, 1.0])]);
     assert!(matches!(clip_norm(&mut grads, 1.0), Err(Error::Argument { op: "clip_norm", .. })));
 }
