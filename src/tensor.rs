@@ -123,14 +123,6 @@ impl Tensor {
         Self::from_slice(&[value], Dims::SCALAR, device)
     }
 
-    /// A scalar of the precision and on the device of `other`.
-    pub(crate) fn scalar_like(other: &Tensor, value: f64) -> Result<Self> {
-        match other.dtype {
-            DType::F64 => Self::scalar(value, &other.device()),
-            _ => Self::scalar(value as f32, &other.device()),
-        }
-    }
-
     /// Shape.
     pub fn dims(&self) -> Dims {
         self.dims

@@ -123,7 +123,7 @@ pub(crate) fn sin_cos_turn(turn: u32) -> (f32, f32) {
     s = s.mul_add(square, 8.333_333e-3);
     s = s.mul_add(square, -0.166_666_67);
     let sin = (s * square).mul_add(x, x);
-    let mut c = -2.755_731_9e-7_f32;
+    let mut c = -2.755_732e-7_f32;
     c = c.mul_add(square, 2.480_158_7e-5);
     c = c.mul_add(square, -1.388_888_9e-3);
     c = c.mul_add(square, 4.166_666_8e-2);

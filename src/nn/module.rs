@@ -103,10 +103,10 @@ pub trait Module {
     fn set_statistics(&mut self, statistics: Statistics) -> Result<()> {
         let mut failed = None;
         self.visit_mut(&mut |role, parameter| {
-            if role == Role::Statistic {
-                if let Some(value) = statistics.of(parameter) {
-                    failed = failed.take().or(parameter.set(value.clone()).err());
-                }
+            if role == Role::Statistic
+                && let Some(value) = statistics.of(parameter)
+            {
+                failed = failed.take().or(parameter.set(value.clone()).err());
             }
         });
         failed.map_or(Ok(()), Err)

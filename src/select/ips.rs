@@ -216,7 +216,7 @@ impl Ips {
     /// Attention logits (B · P, R) of the patches `indices`, of which each of the B images has P, without gradients. A
     /// patch's logits are the same bits whatever it is scored together with.
     pub fn logits(&self, images: &Images, grid: &PatchGrid, indices: &[u32]) -> Result<Tensor> {
-        if images.is_empty() || indices.is_empty() || indices.len() % images.len() != 0 {
+        if images.is_empty() || indices.is_empty() || !indices.len().is_multiple_of(images.len()) {
             let what =
                 format!("{} indices for {} images: each needs the same number", indices.len(), images.len());
             return Err(Error::argument("ips", what));

@@ -79,10 +79,10 @@ fn check_file(path: &Path, faults: &mut Vec<String>) -> Result<()> {
         {
             faults.push(format!("{}: unfinished work", at()));
         }
-        if let Some(reason) = line.trim_start().strip_prefix(concat!("// SAFE", "TY:")) {
-            if reason.trim().len() < 12 {
-                faults.push(format!("{}: the safety comment names no invariant", at()));
-            }
+        if let Some(reason) = line.trim_start().strip_prefix(concat!("// SAFE", "TY:"))
+            && reason.trim().len() < 12
+        {
+            faults.push(format!("{}: the safety comment names no invariant", at()));
         }
     }
     Ok(())

@@ -45,10 +45,10 @@ fn each_product(s: &Shape, mut f: impl FnMut(Product)) {
 
 /// The sizes of a run; `infer` has checked that they fit, so an error here means no products at all.
 fn shape(conv: &Conv2d, x: &[usize], weight: &[usize], mut f: impl FnMut(&Shape)) {
-    if let (Ok(x), Ok(weight)) = (x.try_into(), weight.try_into()) {
-        if let Ok(shape) = conv.shape("conv2d", x, weight) {
-            f(&shape);
-        }
+    if let (Ok(x), Ok(weight)) = (x.try_into(), weight.try_into())
+        && let Ok(shape) = conv.shape("conv2d", x, weight)
+    {
+        f(&shape);
     }
 }
 
