@@ -1,6 +1,8 @@
 //! Selection's memory does not grow with the image: measured by the allocator's own count, from 1,000² to 10,000².
 //! One test in a process of its own, because the count is the process's.
 
+#![allow(clippy::unwrap_used)]
+
 use foveate::{
     Device, Result, Rng,
     data::{PatchSource, Window},

@@ -1,5 +1,7 @@
 //! The tape through the public interface: what it records, what it frees, and what it refuses.
 
+#![allow(clippy::unwrap_used)]
+
 use foveate::{Device, Error, Grads, Parameter, Result, Tape, Tensor, ops};
 
 fn vector(values: &[f32]) -> Tensor {

@@ -23,7 +23,7 @@ fn net(config: IpsConfig) -> Ips {
 /// An image with blank areas and noise.
 fn image(height: usize, width: usize, seed: u64) -> DenseImage {
     let mut rng = Rng::new(seed);
-    let blank = |r: usize, q: usize| (r / 16 + q / 16) % 3 != 0;
+    let blank = |r: usize, q: usize| !(r / 16 + q / 16).is_multiple_of(3);
     let pixels =
         (0..height * width).map(|at| if blank(at / width, at % width) { 0 } else { rng.below(256) as u8 });
     DenseImage::new([1, height, width], pixels.collect()).unwrap()

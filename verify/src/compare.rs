@@ -4,20 +4,20 @@ use anyhow::Result;
 use foveate::{DType, Tensor};
 
 /// Tolerance of outputs in f32.
-pub const OUTPUT: f64 = 1e-5;
+pub(crate) const OUTPUT: f64 = 1e-5;
 /// Tolerance of gradients in f32.
-pub const GRADIENT: f64 = 1e-4;
+pub(crate) const GRADIENT: f64 = 1e-4;
 
 /// Worst errors so far, and the first failure.
 #[derive(Default)]
-pub struct Comparison {
-    pub outputs: Option<f64>,
-    pub gradients: Option<f64>,
-    pub failure: Option<String>,
+pub(crate) struct Comparison {
+    pub(crate) outputs: Option<f64>,
+    pub(crate) gradients: Option<f64>,
+    pub(crate) failure: Option<String>,
 }
 
 /// Root mean square of a tensor's values.
-pub fn rms(values: &[f64]) -> f64 {
+pub(crate) fn rms(values: &[f64]) -> f64 {
     if values.is_empty() {
         return 0.0;
     }
@@ -25,7 +25,7 @@ pub fn rms(values: &[f64]) -> f64 {
 }
 
 /// The values of a tensor, whatever its type.
-pub fn values(t: &Tensor) -> Result<Vec<f64>> {
+pub(crate) fn values(t: &Tensor) -> Result<Vec<f64>> {
     Ok(match t.dtype() {
         DType::F32 => t.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
         DType::I32 => t.to_vec::<i32>()?.into_iter().map(f64::from).collect(),
@@ -37,14 +37,14 @@ pub fn values(t: &Tensor) -> Result<Vec<f64>> {
 
 impl Comparison {
     /// Compares an output. `scale` is the RMS of the gradient fed to backward, or 1.
-    pub fn output(&mut self, name: &str, got: &Tensor, want: &Tensor, tolerance: f64) -> Result<()> {
+    pub(crate) fn output(&mut self, name: &str, got: &Tensor, want: &Tensor, tolerance: f64) -> Result<()> {
         let error = self.compare(&format!("output {name}"), got, want, tolerance, 1.0)?;
         self.outputs = Some(self.outputs.unwrap_or(0.0).max(error));
         Ok(())
     }
 
     /// Compares a gradient.
-    pub fn gradient(
+    pub(crate) fn gradient(
         &mut self,
         name: &str,
         got: &Tensor,
@@ -58,7 +58,7 @@ impl Comparison {
     }
 
     /// Notes a failure; the first one is reported.
-    pub fn fail(&mut self, why: String) {
+    pub(crate) fn fail(&mut self, why: String) {
         self.failure.get_or_insert(why);
     }
 

@@ -7,7 +7,7 @@ const NEAR: f64 = 1e-5;
 
 /// Whether `got` is `want` up to swaps of neighbours in the ranking whose scores nearly tie, across the cut included.
 /// `score(index)` is the score by which candidates were ranked.
-pub fn same_order(got: &[i32], want: &[i32], score: impl Fn(i32) -> f64) -> Result<()> {
+pub(crate) fn same_order(got: &[i32], want: &[i32], score: impl Fn(i32) -> f64) -> Result<()> {
     if got.len() != want.len() {
         bail!("{} indices, must be {}", got.len(), want.len());
     }
@@ -27,7 +27,7 @@ pub fn same_order(got: &[i32], want: &[i32], score: impl Fn(i32) -> f64) -> Resu
 
 /// The score each candidate gets in a merge over `candidates`: softmax per row of the logits, mean over rows. Logits are
 /// (N, R) of one image.
-pub fn scores(logits: &[f64], rows: usize, candidates: &[i32]) -> Vec<f64> {
+pub(crate) fn scores(logits: &[f64], rows: usize, candidates: &[i32]) -> Vec<f64> {
     let mut total = vec![0.0; candidates.len()];
     for r in 0..rows {
         let row: Vec<f64> = candidates.iter().map(|&n| logits[n as usize * rows + r]).collect();
