@@ -134,7 +134,7 @@ impl Device {
         }
     }
 
-    /// Memory that this crate holds on the device. On the CPU it is counted for the whole process.
+    /// Memory that this crate holds on the device; on the CPU, in the whole process.
     pub fn memory(&self) -> Memory {
         match self {
             Device::Cpu => cpu::memory(),

@@ -95,7 +95,7 @@ pub struct Block {
 
 // SAFETY: a `Block` owns its bytes; shared access is read-only and exclusive access needs `&mut`.
 unsafe impl Send for Block {}
-// SAFETY: as above.
+// SAFETY: as for `Send`, by shared access being read-only.
 unsafe impl Sync for Block {}
 
 impl Block {

@@ -80,13 +80,13 @@ pub(super) struct Function(pub(super) sys::CUfunction);
 // SAFETY: a function handle is an opaque value of the context, which any thread may use; the modules that own it live as
 // long as the device.
 unsafe impl Send for Function {}
-// SAFETY: as above.
+// SAFETY: the same invariant as of the block above holds here.
 unsafe impl Sync for Function {}
 
 struct Module(sys::CUmodule);
 // SAFETY: as for `Function`.
 unsafe impl Send for Module {}
-// SAFETY: as above.
+// SAFETY: the same invariant as of the block above holds here.
 unsafe impl Sync for Module {}
 
 impl Cuda {

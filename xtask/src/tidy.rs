@@ -103,10 +103,12 @@ fn check_operations(args: &Args, faults: &mut Vec<String>) -> Result<()> {
         if !home.join("tests.rs").is_file() && !home.join("tests/mod.rs").is_file() {
             faults.push(format!("{name}: src/ops/{folder} has no tests"));
         }
-        for (claimed, file) in [(wgpu, "wgsl"), (cuda, "cu")] {
-            let kernel = root().join(format!("kernels/{folder}/{folder}.{file}"));
-            if claimed == "true" && !kernel.is_file() {
-                faults.push(format!("{name} claims a {file} kernel, but {} is missing", kernel.display()));
+        for (claimed, kind) in [(wgpu, "wgsl"), (cuda, "cu")] {
+            let kernels = root().join("kernels").join(folder);
+            let is_kernel = |entry: fs::DirEntry| entry.path().extension().is_some_and(|e| e == kind);
+            let found = fs::read_dir(&kernels).is_ok_and(|list| list.flatten().any(is_kernel));
+            if claimed == "true" && !found {
+                faults.push(format!("{name} claims a {kind} kernel, but {} has none", kernels.display()));
             }
         }
     }

@@ -167,7 +167,7 @@ fn in_every_order(body: impl Fn(&Driver)) {
         unsafe { std::env::set_var("FOVEATE_EMULATOR_ORDER", order) };
         body(&driver);
     }
-    // SAFETY: as above.
+    // SAFETY: the same invariant as of the block above holds here.
     unsafe { std::env::remove_var("FOVEATE_EMULATOR_ORDER") };
 }
 
