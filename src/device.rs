@@ -186,7 +186,6 @@ impl Device {
         }
         Ok(())
     }
-
     /// A new buffer that holds a copy of `data`.
     pub(crate) fn upload(&self, data: &[u8]) -> Result<Buffer> {
         match self {
@@ -284,7 +283,7 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
     /// Checks every argument and gives the results' shapes. [`run`] calls it once; the arms rely on it.
     fn infer(&self, ins: &[Meta]) -> Result<Metas>;
 
-    /// Bytes of scratch that one run needs on a device; handed to the arm, which allocates nothing else.
+    /// Bytes of scratch that one run needs on a device, handed to the arm.
     fn scratch(&self, _device: DeviceKind, _ins: &[Meta]) -> usize {
         0
     }
