@@ -28,7 +28,7 @@ pub enum IndicatorGradient {
     #[default]
     Full,
     /// Those whose indicator is not zero, and zero for the others. It is all that the gradient of
-    /// [`perturbed_top_k`](crate::ops::perturbed_top_k) reads, and cheaper by the share of zeros.
+    /// [`perturbed_top_k`](fn@crate::ops::perturbed_top_k) reads, and cheaper by the share of zeros.
     Hit,
 }
 

@@ -69,7 +69,7 @@ fn check_rows(op: &'static str, x: Dims) -> Result<()> {
     Ok(())
 }
 
-/// Rows of `x (…, D)` divided by their Euclidean norm; a squared norm below [`FLOOR`](crate::ops::l2_normalize::FLOOR)
+/// Rows of `x (…, D)` divided by their Euclidean norm; a squared norm below [`FLOOR`]
 /// counts as the floor, so that zero stays zero.
 ///
 /// ```

@@ -6,7 +6,7 @@
 //! Welling, "Stochastic beams and where to find them", ICML 2019). It is the exponential race of Efraimidis and Spirakis
 //! (2006) in other words.
 //!
-//! `E` comes from one 32-bit word per position by the formula of [`noise`], which has neither an infinity nor coarse
+//! `E` comes from one 32-bit word per position by the formula of `noise`, which has neither an infinity nor coarse
 //! steps where winners are made; the word of position n of row b is number `b·N' + n` of the stretch that the call sets
 //! aside, with N' = N rounded up to a multiple of 4. The noise is never stored, and most of it is never computed:
 //! E ≥ the word's fraction, which rules nearly all positions out before any logarithm.
