@@ -38,7 +38,7 @@ impl PatchSource for Computed {
 #[test]
 fn selection_s_peak_memory_is_flat() {
     let encoder = ResNetConfig { channels: 1, widths: vec![4, 8], blocks: 1, pool: GlobalPool::Mean };
-    let mut config = IpsConfig::with_encoder(encoder, [100, 100], 16, 16, Task::megapixel_mnist(), true);
+    let mut config = IpsConfig::with_encoder(encoder, [50, 50], 16, 16, Task::megapixel_mnist(), true);
     config.shuffle = Shuffle::None;
     let net = Ips::new(config, &Device::Cpu, &mut Rng::new(0)).unwrap();
     let peak = |side: usize| {

@@ -125,7 +125,8 @@ pub fn gumbel_top_k(logits: &Tensor, k: usize, rng: &mut Rng) -> Result<Tensor> 
 /// # fn main() -> foveate::Result<()> {
 /// let logits = Tensor::zeros([2, 100], &Device::Cpu)?;
 /// let (drawn, threshold) = ops::gumbel_top_k_threshold(&logits, 5, &mut Rng::new(1))?;
-/// assert_eq!((*drawn.dims(), *threshold.dims()), ([2, 5], [2]));
+/// assert_eq!(*drawn.dims(), [2, 5]);
+/// assert_eq!(*threshold.dims(), [2]);
 /// # Ok(()) }
 /// ```
 pub fn gumbel_top_k_threshold(logits: &Tensor, k: usize, rng: &mut Rng) -> Result<(Tensor, Tensor)> {
