@@ -161,7 +161,7 @@ def training_cases(to):
     to.function("bce_with_logits", "plain", {"reduction": "mean"},
                 {"logits": values(4, 3, scale=5.0), "target": torch.randint(0, 2, (4, 3)).double()},
                 lambda logits, target: F.binary_cross_entropy_with_logits(logits, target))
-    start, gradients = values(7, 3, grad=False), values(5, 7, 3, grad=False)
+    start, gradients = values(7, 3, grad=False, scale=0.25), values(3, 7, 3, grad=False)
     parameter = torch.nn.Parameter(start.clone())
     optimizer = torch.optim.AdamW([parameter], lr=3e-3, betas=(0.8, 0.99), eps=1e-6, weight_decay=0.2)
     for gradient in gradients:
