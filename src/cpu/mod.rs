@@ -7,6 +7,7 @@ mod memory;
 pub(crate) mod parallel;
 pub(crate) mod philox;
 pub(crate) mod simd;
+pub(crate) mod vector;
 mod view;
 
 pub(crate) use gemm::Product;
