@@ -18,11 +18,16 @@ pub(crate) struct Correlate {
     pub x_row: usize,
     /// Between the R rows of sums.
     pub x_tap_row: usize,
+    /// Between images.
+    pub x_image: usize,
     /// The gradients of the first pixel, `[vector][row][column][L]`.
     pub dy: *const f32,
     pub dy_vector: usize,
-    /// Pixels, down and across.
+    /// Between images.
+    pub dy_image: usize,
+    /// Pixels of an image, down and across.
     pub size: [usize; 2],
+    pub images: usize,
     /// Added to: `[J][NV][L]`, R times.
     pub sums: *mut f32,
     /// Between those.
@@ -40,24 +45,26 @@ impl<const NV: usize, const R: usize, const J: usize> Kernel for Run<NV, R, J> {
         // SAFETY: the caller of `Correlate::run` vouches for all that `t` points to.
         unsafe {
             let mut sums = [[[S::splat(0.0); NV]; J]; R];
-            let mut dy = t.dy;
-            for row in 0..t.size[0] {
-                let mut x = t.x.add(row * t.x_row);
-                for _ in 0..t.size[1] {
-                    let mut grads = [S::splat(0.0); NV];
-                    for v in 0..NV {
-                        grads[v] = S::load(dy.add(v * t.dy_vector));
-                    }
-                    for r in 0..R {
-                        for j in 0..J {
-                            let value = S::splat(*x.add(r * t.x_tap_row + j));
-                            for v in 0..NV {
-                                sums[r][j][v] = S::mul_add(value, grads[v], sums[r][j][v]);
+            for image in 0..t.images {
+                let mut dy = t.dy.add(image * t.dy_image);
+                for row in 0..t.size[0] {
+                    let mut x = t.x.add(image * t.x_image + row * t.x_row);
+                    for _ in 0..t.size[1] {
+                        let mut grads = [S::splat(0.0); NV];
+                        for v in 0..NV {
+                            grads[v] = S::load(dy.add(v * t.dy_vector));
+                        }
+                        for r in 0..R {
+                            for j in 0..J {
+                                let value = S::splat(*x.add(r * t.x_tap_row + j));
+                                for v in 0..NV {
+                                    sums[r][j][v] = S::mul_add(value, grads[v], sums[r][j][v]);
+                                }
                             }
                         }
+                        x = x.add(t.x_pixel);
+                        dy = dy.add(S::LANES);
                     }
-                    x = x.add(t.x_pixel);
-                    dy = dy.add(S::LANES);
                 }
             }
             for r in 0..R {

@@ -160,3 +160,40 @@ impl Form<4, 6> for F4 {
         }
     }
 }
+
+/// A transform of tiles: K values along an axis to N.
+///
+/// # Safety
+/// The processor has the features of `S`.
+#[allow(clippy::missing_safety_doc)]
+pub(crate) trait Axis<const K: usize, const N: usize> {
+    unsafe fn apply<S: Simd>(x: [S::V; K]) -> [S::V; N];
+}
+
+/// [`Form::data`].
+pub(crate) struct Data<F>(F);
+
+/// [`Form::spread`].
+pub(crate) struct Spread<F>(F);
+
+/// Both adapters for a form of given sizes; a blanket implementation cannot name M.
+macro_rules! axes {
+    ($form:ty, $m:literal, $n:literal) => {
+        impl Axis<$n, $n> for Data<$form> {
+            #[inline(always)]
+            unsafe fn apply<S: Simd>(x: [S::V; $n]) -> [S::V; $n] {
+                // SAFETY: the trait's.
+                unsafe { <$form>::data::<S>(x) }
+            }
+        }
+        impl Axis<$m, $n> for Spread<$form> {
+            #[inline(always)]
+            unsafe fn apply<S: Simd>(x: [S::V; $m]) -> [S::V; $n] {
+                // SAFETY: the trait's.
+                unsafe { <$form>::spread::<S>(x) }
+            }
+        }
+    };
+}
+axes!(F2, 2, 4);
+axes!(F4, 4, 6);

@@ -25,7 +25,7 @@ use crate::{
 const BAND: usize = 9 << 10;
 /// Parts that the images are divided into, and floats of all parts' sums together.
 const PARTS: usize = 16;
-const SUMS: usize = 1 << 20;
+const SUMS: usize = 5 << 18;
 
 /// x (B, groups · channels, H, W), dy (B, groups · out, h, w) to dw (groups · out, channels, kh, kw). `gather` is that of
 /// the forward convolution.
@@ -40,7 +40,9 @@ pub(crate) fn run(
     if dw.is_empty() {
         return Ok(());
     }
-    let plan = &Plan::new(level, gather);
+    let lanes = vector::lanes(level);
+    let block = if gather.channels * 2 < lanes { 1 } else { lanes };
+    let plan = &Plan::new(level, gather, block);
     let mut sums = Scratch::zeroed(plan.parts * plan.sums, op)?;
     let to = Shared::new(&mut sums);
     workers::each(plan.parts * plan.shares, plan.scratch.iter().sum(), op, |at, scratch| {
@@ -48,34 +50,34 @@ pub(crate) fn run(
         // SAFETY: the level is the processor's or below; every task adds to pairs of vectors of a part that are its own.
         unsafe { vector::run(level, Part { plan, part, share, x, dy, to, scratch }) }
     })?;
-    gather_sums(level, plan, &sums, dw, op)
+    add_parts(level, plan, &sums, dw, op)
 }
 
 /// What all tasks share. All of it follows from shapes and vector width.
-struct Plan<'a> {
-    gather: &'a Gather,
+pub(crate) struct Plan<'a> {
+    pub gather: &'a Gather,
     /// Channels of the source that stand side by side: LANES, or 1 where there are too few to fill a vector's width.
     block: usize,
-    /// Target rows of a band, and bands of an image.
+    /// Target rows of a band, bands of an image, and images that are taken together: more than one if they are small.
     rows: usize,
     bands: usize,
+    images: usize,
     /// Parts of the images, and shares of a part's pairs of vectors.
-    parts: usize,
+    pub parts: usize,
     shares: usize,
     /// Pairs of vectors of output channels in a group.
-    pairs: usize,
+    pub pairs: usize,
     /// Floats of a part's sums, `[group][pair][block of channels][tap][channel in the block][lane]`.
-    sums: usize,
+    pub sums: usize,
     /// Lanes of all vectors of a group's output channels.
-    out: usize,
+    pub out: usize,
     /// Floats of a band's source and gradients.
     scratch: [usize; 2],
 }
 
 impl<'a> Plan<'a> {
-    fn new(level: Level, gather: &'a Gather) -> Self {
+    pub(crate) fn new(level: Level, gather: &'a Gather, block: usize) -> Self {
         let lanes = vector::lanes(level);
-        let block = if gather.channels * 2 < lanes { 1 } else { lanes };
         let out = gather.out.next_multiple_of(lanes);
         let [height, width] = gather.target;
         let floats = |rows: usize| gather.window(0, rows).pixels() * block + 2 * lanes * rows * width;
@@ -84,15 +86,16 @@ impl<'a> Plan<'a> {
             rows = rows.div_ceil(2);
         }
         let bands = height.div_ceil(rows);
+        let images = if bands == 1 { (BAND / floats(rows)).clamp(1, gather.batch.max(1)) } else { 1 };
         let channels = gather.channels.next_multiple_of(block);
         let sums = gather.groups * out * channels * gather.kernel;
-        let units = (gather.batch * bands).max(1);
+        let units = (gather.batch.div_ceil(images) * bands).max(1);
         let parts = (SUMS / sums).clamp(1, PARTS).min(units);
         let pairs = out.div_ceil(2 * lanes);
         let shares = PARTS.div_ceil(parts).min(gather.groups * pairs);
         let source = channels * gather.window(0, rows).pixels();
-        let scratch = [source.next_multiple_of(16), 2 * lanes * rows * width];
-        Plan { gather, block, rows, bands, parts, shares, pairs, sums, out, scratch }
+        let scratch = [(images * source).next_multiple_of(16), images * 2 * lanes * rows * width];
+        Plan { gather, block, rows, bands, images, parts, shares, pairs, sums, out, scratch }
     }
 }
 
@@ -115,72 +118,123 @@ impl Kernel for Part<'_> {
         let (plan, g) = (self.plan, self.plan.gather);
         let (source, grads) = self.scratch.split_at_mut(plan.scratch[0]);
         let (first, pairs) = even_part(g.groups * plan.pairs, plan.shares, self.share);
-        let (unit, units) = even_part(g.batch * plan.bands, plan.parts, self.part);
-        let (plane, target_plane) = (g.source[0] * g.source[1], g.target[0] * g.target[1]);
+        let (unit, units) = even_part(g.batch.div_ceil(plan.images) * plan.bands, plan.parts, self.part);
         for unit in unit..unit + units {
-            let (image, band) = (unit / plan.bands, unit % plan.bands);
-            let row = band * plan.rows;
-            let size = [(g.target[0] - row).min(plan.rows), g.target[1]];
-            let mut window = g.window(row, row + size[0]);
-            window.size[0] = g.window(0, plan.rows).size[0];
+            let band = plan.unit(unit);
             let mut packed = usize::MAX;
             for pair in first..first + pairs {
                 let (group, channel) = (pair / plan.pairs, pair % plan.pairs * 2 * S::LANES);
-                let at = image * g.groups + group;
-                if packed != group {
-                    packed = group;
-                    let x = &self.x[at * g.channels * plane..][..g.channels * plane];
-                    // SAFETY: the features of `S` are there.
-                    unsafe {
-                        if plan.block == 1 {
-                            copy_planar(x, g.source, g.channels, window, source);
-                        } else {
-                            pack_blocked::<S>(x, g.source, g.channels, window, source);
-                        }
-                    }
-                }
-                let channels = (g.out - channel).min(2 * S::LANES);
-                let dy = &self.dy[(at * g.out + channel) * target_plane..][..channels * target_plane];
                 let start = self.part * plan.sums
                     + (group * plan.out + channel) * plan.sums / (g.groups * plan.out);
                 // SAFETY: the features of `S` are there, and this task owns the pair's sums.
                 unsafe {
-                    let rows = Window { first: [row as isize, 0], size };
-                    pack_blocked::<S>(dy, g.target, channels, rows, grads);
-                    let vectors = channels.div_ceil(S::LANES);
-                    plan.band::<S>(source, grads, window, size, vectors, self.to.at(start));
+                    if packed != group {
+                        packed = group;
+                        plan.pack_source::<S>(&band, group, self.x, source);
+                    }
+                    let vectors = plan.pack_grads::<S>(&band, group, channel, self.dy, grads);
+                    plan.add_band::<S>(&band, source, grads, vectors, self.to.at(start));
                 }
             }
         }
     }
 }
 
+/// Some images, and rows of them.
+struct Band {
+    first: usize,
+    images: usize,
+    /// Source pixels, and target pixels.
+    source: Window,
+    target: Window,
+}
+
 impl Plan<'_> {
+    #[inline(always)]
+    fn unit(&self, at: usize) -> Band {
+        let g = self.gather;
+        let (first, row) = (at / self.bands * self.images, at % self.bands * self.rows);
+        let size = [(g.target[0] - row).min(self.rows), g.target[1]];
+        let images = (g.batch - first).min(self.images);
+        let target = Window { first: [row as isize, 0], size };
+        Band { first, images, source: g.window(row, row + size[0]), target }
+    }
+
+    /// Copies the source of a band, `[image][block of channels][window][channel in the block]`.
+    ///
+    /// # Safety
+    /// The processor has the features of `S`.
+    #[inline(always)]
+    unsafe fn pack_source<S: Simd>(&self, band: &Band, group: usize, x: &[f32], to: &mut [f32]) {
+        let g = self.gather;
+        let plane = g.source[0] * g.source[1];
+        let each = band.source.pixels() * g.channels.next_multiple_of(self.block);
+        for (at, to) in to.chunks_exact_mut(each).take(band.images).enumerate() {
+            let image = (band.first + at) * g.groups + group;
+            let x = &x[image * g.channels * plane..][..g.channels * plane];
+            if self.block == 1 {
+                copy_planar(x, g.source, g.channels, band.source, to);
+            } else {
+                // SAFETY: the features of `S` are there.
+                unsafe { pack_blocked::<S>(x, g.source, g.channels, band.source, to) };
+            }
+        }
+    }
+
+    /// Copies the gradients of a band, `[image][vector][row][column][L]`, for the pair of vectors from `channel` on; returns
+    /// how many vectors it has.
+    ///
+    /// # Safety
+    /// The processor has the features of `S`.
+    #[inline(always)]
+    unsafe fn pack_grads<S: Simd>(
+        &self,
+        band: &Band,
+        group: usize,
+        channel: usize,
+        dy: &[f32],
+        to: &mut [f32],
+    ) -> usize {
+        let g = self.gather;
+        let plane = g.target[0] * g.target[1];
+        let channels = (g.out - channel).min(2 * S::LANES);
+        let vectors = channels.div_ceil(S::LANES);
+        let each = vectors * band.target.pixels() * S::LANES;
+        for (at, to) in to.chunks_exact_mut(each).take(band.images).enumerate() {
+            let image = (band.first + at) * g.groups + group;
+            let dy = &dy[(image * g.out + channel) * plane..][..channels * plane];
+            // SAFETY: the features of `S` are there.
+            unsafe { pack_blocked::<S>(dy, g.target, channels, band.target, to) };
+        }
+        vectors
+    }
+
     /// Adds the products of one band to the sums of one pair of vectors.
     ///
     /// # Safety
-    /// The processor has the features of `S`; `source` holds the window, `grads` `vectors` vectors of `size` pixels, and
-    /// `sums` belongs to the caller.
+    /// The processor has the features of `S`; `source` and `grads` are packed as above, and `sums` belongs to the caller.
     #[inline(always)]
-    unsafe fn band<S: Simd>(
+    unsafe fn add_band<S: Simd>(
         &self,
+        band: &Band,
         source: &[f32],
         grads: &[f32],
-        window: Window,
-        size: [usize; 2],
         vectors: usize,
         sums: *mut f32,
     ) {
         let (g, width) = (self.gather, vectors * S::LANES);
-        let row = window.size[1] * self.block;
+        let row = band.source.size[1] * self.block;
         let tile = Correlate {
             x: source.as_ptr(),
             x_pixel: g.source_step[1] * self.block,
             x_row: g.source_step[0] * row,
             x_tap_row: row,
+            x_image: band.source.pixels() * g.channels.next_multiple_of(self.block),
             dy: grads.as_ptr(),
-            dy_vector: size[0] * size[1] * S::LANES,
-            size,
+            dy_vector: band.target.pixels() * S::LANES,
+            dy_image: band.target.pixels() * width,
+            size: band.target.size,
+            images: band.images,
             sums,
             sums_row: 0,
         };
@@ -188,7 +242,7 @@ impl Plan<'_> {
         let taps = &g.phases[0].taps;
         let columns = taps.iter().take_while(|tap| tap.source[0] == taps[0].source[0]).count();
         for block in 0..g.channels.div_ceil(self.block) {
-            let plane = block * window.pixels() * self.block;
+            let plane = block * band.source.pixels() * self.block;
             let to = block * g.kernel * self.block * width;
             // SAFETY: taps and channels stay inside the window and the sums.
             unsafe {
@@ -226,9 +280,12 @@ unsafe fn kernel_rows<S: Simd>(tile: Correlate, kernel: [usize; 2], vectors: usi
     }
 }
 
-/// One tap of a block of channels.
+/// Adds the sums of `channels` channels of a block: one tap, or one place of transformed tiles.
+///
+/// # Safety
+/// As for [`Correlate::run`].
 #[inline(always)]
-unsafe fn channels<S: Simd>(tile: Correlate, channels: usize, vectors: usize) {
+pub(crate) unsafe fn channels<S: Simd>(tile: Correlate, channels: usize, vectors: usize) {
     let parts = channels.div_ceil(S::TILE.min(8).min(S::LANES));
     for part in 0..parts {
         let (c, width) = even_part(channels, parts, part);
@@ -241,7 +298,7 @@ unsafe fn channels<S: Simd>(tile: Correlate, channels: usize, vectors: usize) {
 }
 
 /// Adds up the parts in order and brings the sums into the weights' order.
-fn gather_sums(level: Level, plan: &Plan, sums: &[f32], dw: &mut [f32], op: &'static str) -> Result<()> {
+pub(crate) fn add_parts(level: Level, plan: &Plan, sums: &[f32], dw: &mut [f32], op: &'static str) -> Result<()> {
     let g = plan.gather;
     let lanes = vector::lanes(level);
     let to = Shared::new(dw);

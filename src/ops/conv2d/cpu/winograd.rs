@@ -11,12 +11,13 @@
 
 use super::{
     direct::{Epilogue, add},
-    forms::{F2, F4, Form},
+    forms::{Axis, Data, F2, F4, Form},
     gather::Gather,
-    layout::{Window, pack_blocked, unpack_blocked},
+    layout::unpack_blocked,
     tile::even_part,
+    units::{Unit, Units},
     weights::{kernel_of, lanes_of},
-    winograd_tiles::{Grid, Surface, Target, data_tiles, multiply, output_tile, place},
+    winograd_tiles::{Grid, Target, multiply, output_tile, place, transform_tiles},
 };
 use crate::{
     cpu::{
@@ -27,11 +28,6 @@ use crate::{
     },
     error::Result,
 };
-
-/// Floats of transformed source tiles in a task.
-const TRANSFORMED: usize = 160 << 10;
-/// Tiles that share one passage of the weights, however many channels there are.
-const FEW: usize = 14;
 
 /// The tile size: 2 or 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,12 +176,15 @@ pub(crate) fn run(
     if target.is_empty() {
         return Ok(());
     }
-    let plan = &Plan::new(level, gather, filters, epilogue);
-    let units = gather.batch * plan.bands[0] * plan.bands[1];
     let threads = rayon::current_num_threads();
-    let tasks = units.div_ceil(plan.units).next_multiple_of(threads).min(units);
+    let lanes = vector::lanes(level);
+    let units = Units::new(gather, filters.size.outputs(), lanes, 2 * threads);
+    let plan = &Plan { gather, filters, epilogue, units, lanes };
+    let units = plan.units.count;
+    let tasks = units.div_ceil(plan.units.at_once).next_multiple_of(threads).min(units);
+    let scratch = plan.parts(units.div_ceil(tasks)).iter().sum();
     let target = Shared::new(target);
-    workers::each(tasks, plan.scratch(units.div_ceil(tasks)), op, |at, scratch| {
+    workers::each(tasks, scratch, op, |at, scratch| {
         let (first, count) = even_part(units, tasks, at);
         let task = Task { plan, first, count, source, target, scratch };
         // SAFETY: the level is the processor's or below, and every unit belongs to one task.
@@ -193,67 +192,29 @@ pub(crate) fn run(
     })
 }
 
-/// What all tasks share. A unit of work is a rectangle of tiles of one image: all of them if the image is small.
+/// What all tasks share.
 struct Plan<'a> {
     gather: &'a Gather,
     filters: &'a Filters,
     epilogue: Epilogue<'a>,
-    /// The target pixel that reads source pixel (0, 0) with its first tap.
-    low: [isize; 2],
-    /// Units of an image, down and across.
-    bands: [usize; 2],
-    /// Tiles of a unit, down and across. Those beyond the image's edge are computed from zeros and not stored.
-    tiles: [usize; 2],
-    /// Most units of a task.
-    units: usize,
+    units: Units,
     lanes: usize,
 }
 
-impl<'a> Plan<'a> {
-    fn new(level: Level, gather: &'a Gather, filters: &'a Filters, epilogue: Epilogue<'a>) -> Self {
-        let lanes = vector::lanes(level);
-        let m = filters.size.outputs();
-        let channels = gather.channels.next_multiple_of(lanes);
-        let most = (TRANSFORMED / (filters.size.places() * channels)).max(FEW);
-        let all = gather.target.map(|pixels| pixels.div_ceil(m));
-        let across = all[1].div_ceil(all[1].div_ceil(most));
-        // Enough units for all threads when there are few images.
-        let wanted = (2 * rayon::current_num_threads()).div_ceil(gather.batch);
-        let down = (most / across).clamp(1, all[0].div_ceil(wanted));
-        let bands = [all[0].div_ceil(down), all[1].div_ceil(across)];
-        let tiles = [all[0].div_ceil(bands[0]), across];
-        let low = gather.reach().map_or([0, 0], |[low, _]| low);
-        let units = (most / (tiles[0] * tiles[1])).max(1);
-        Plan { gather, filters, epilogue, low, bands, tiles, units, lanes }
-    }
-
-    /// Pixels of a unit's source window, down and across.
-    fn window(&self) -> [usize; 2] {
-        self.tiles.map(|tiles| tiles * self.filters.size.outputs() + 2)
-    }
-
-    /// Target pixels of a unit.
-    fn pixels(&self) -> usize {
-        let m = self.filters.size.outputs();
-        self.tiles[0] * self.tiles[1] * m * m
-    }
-
-    /// Floats of the parts of a task's scratch for `units` units: source windows, transformed tiles, products, and the
-    /// target pixels of two vectors of channels.
+impl Plan<'_> {
+    /// Floats of a task's scratch for `units` units: source windows, transformed tiles, products, and the target pixels of
+    /// one unit and two vectors of channels.
     fn parts(&self, units: usize) -> [usize; 4] {
         let channels = self.gather.channels.next_multiple_of(self.lanes);
-        let tiles = units * self.tiles[0] * self.tiles[1];
-        let [rows, columns] = self.window();
+        let tiles = self.units.grid(units).count();
+        let places = self.filters.size.places();
+        let [[rows, columns], [down, across]] = [self.units.window(), self.units.pixels()];
         [
             units * channels * rows * columns,
-            self.filters.size.places() * place(tiles * channels, self.lanes),
-            self.filters.size.places() * place(tiles * 2 * self.lanes, self.lanes),
-            units * 2 * self.lanes * self.pixels(),
+            places * place(tiles * channels, self.lanes),
+            places * place(tiles * 2 * self.lanes, self.lanes),
+            2 * self.lanes * down * across,
         ]
-    }
-
-    fn scratch(&self, units: usize) -> usize {
-        self.parts(units).iter().sum()
     }
 }
 
@@ -265,24 +226,6 @@ struct Task<'a> {
     source: &'a [f32],
     target: Shared,
     scratch: &'a mut [f32],
-}
-
-/// A unit's image, its first target pixel, and how many target pixels it has, down and across.
-struct Unit {
-    image: usize,
-    first: [usize; 2],
-    size: [usize; 2],
-}
-
-impl Plan<'_> {
-    #[inline(always)]
-    fn unit(&self, at: usize) -> Unit {
-        let m = self.filters.size.outputs();
-        let [down, across] = self.bands;
-        let first = [at / across % down * self.tiles[0] * m, at % across * self.tiles[1] * m];
-        let size = [0, 1].map(|a| self.gather.target[a].saturating_sub(first[a]).min(self.tiles[a] * m));
-        Unit { image: at / across / down, first, size }
-    }
 }
 
 impl Kernel for Task<'_> {
@@ -302,28 +245,26 @@ impl Kernel for Task<'_> {
 
 impl Task<'_> {
     #[inline(always)]
-    unsafe fn form<S: Simd, F: Form<M, N>, const M: usize, const N: usize>(self) {
+    unsafe fn form<S: Simd, F: Form<M, N>, const M: usize, const N: usize>(self)
+    where
+        Data<F>: Axis<N, N>,
+    {
         let (plan, g) = (self.plan, self.plan.gather);
         let [windows, data, products, _] = plan.parts(self.count);
         let (windows, rest) = self.scratch.split_at_mut(windows);
         let (data, rest) = rest.split_at_mut(data);
         let (products, pixels) = rest.split_at_mut(products);
-        let window = plan.window();
-        let area = window[0] * window[1];
-        let size = area * g.channels.next_multiple_of(S::LANES);
-        let plane = g.source[0] * g.source[1];
-        for (u, to) in windows.chunks_exact_mut(size).enumerate() {
-            let unit = plan.unit(self.first + u);
-            let first = [0, 1].map(|a| unit.first[a] as isize + plan.low[a]);
-            let source = &self.source[unit.image * g.channels * plane..][..g.channels * plane];
-            // SAFETY: the features of `S` are there.
-            unsafe { pack_blocked::<S>(source, g.source, g.channels, Window { first, size: window }, to) };
-        }
-        let grid = Grid { units: self.count, tiles: plan.tiles };
-        let from = Surface { row: window[1] * S::LANES, block: area * S::LANES, unit: size };
+        let grid = plan.units.grid(self.count);
         // SAFETY: the windows hold all tiles of the grid, `data` and `products` their transforms, as `parts` says.
         unsafe {
-            data_tiles::<S, F, M, N>(grid, g.channels, windows.as_ptr(), from, data.as_mut_ptr());
+            let from = plan.units.pack_source::<S>(self.source, g.channels, self.first, self.count, windows);
+            transform_tiles::<S, Data<F>, M, N, N>(
+                grid,
+                g.channels,
+                windows.as_ptr(),
+                from,
+                data.as_mut_ptr(),
+            );
             let mut channel = 0;
             while channel < g.out {
                 let vectors = (g.out - channel).div_ceil(S::LANES).min(2);
@@ -338,8 +279,8 @@ impl Task<'_> {
                     products.as_mut_ptr(),
                 );
                 for u in 0..self.count {
-                    let products = products.as_ptr().add(u * plan.tiles[0] * plan.tiles[1] * vectors * S::LANES);
-                    let unit = plan.unit(self.first + u);
+                    let products = products.as_ptr().add(u * grid.tiles[0] * grid.tiles[1] * vectors * S::LANES);
+                    let unit = plan.units.unit(self.first + u);
                     store_unit::<S, F, M, N>(plan, &unit, channel, vectors, grid, products, pixels, self.target);
                 }
                 channel += vectors * S::LANES;

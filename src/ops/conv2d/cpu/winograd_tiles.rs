@@ -2,7 +2,7 @@
 //! place by place, transform the products back.
 
 use super::{
-    forms::Form,
+    forms::{Axis, Form},
     tile::{Finish, Step, Tile, even_part},
 };
 use crate::cpu::vector::Simd;
@@ -38,13 +38,13 @@ pub(crate) fn place(floats: usize, lanes: usize) -> usize {
     floats + lanes
 }
 
-/// Bᵀ d B for all tiles: `x` blocked, the first tile's first source pixel at its start, to `data`
-/// `[place][block of channels][tile][L]`.
+/// Transforms all tiles of K × K pixels, which begin M pixels apart: `x` blocked, the first tile's first pixel at its
+/// start, to `data` `[place][block of channels][tile][L]`.
 ///
 /// # Safety
 /// The processor has the features of `S`. `x` may be read wherever the grid's tiles reach; `data` holds N² places.
 #[inline(always)]
-pub(crate) unsafe fn data_tiles<S: Simd, F: Form<M, N>, const M: usize, const N: usize>(
+pub(crate) unsafe fn transform_tiles<S: Simd, A: Axis<K, N>, const M: usize, const K: usize, const N: usize>(
     grid: Grid,
     channels: usize,
     x: *const f32,
@@ -57,47 +57,47 @@ pub(crate) unsafe fn data_tiles<S: Simd, F: Form<M, N>, const M: usize, const N:
     let [down, across] = grid.tiles;
     for unit in 0..grid.units {
         for block in 0..blocks {
-            for tile in 0..down * across {
-                let (r, q) = (tile / across, tile % across);
-                let at = unit * from.unit + block * from.block + r * M * from.row + q * M * S::LANES;
-                let to = (block * count + unit * down * across + tile) * S::LANES;
-                // SAFETY: the caller vouches for the whole tile, and for its places.
-                unsafe { data_tile::<S, F, M, N>(x.add(at), from.row, data.add(to), step) };
+            for r in 0..down {
+                for q in 0..across {
+                    let at = unit * from.unit + block * from.block + r * M * from.row + q * M * S::LANES;
+                    let to = (block * count + (unit * down + r) * across + q) * S::LANES;
+                    // SAFETY: the caller vouches for the whole tile, and for its places.
+                    unsafe { transform_tile::<S, A, K, N>(x.add(at), from.row, data.add(to), step) };
+                }
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn data_tile<S: Simd, F: Form<M, N>, const M: usize, const N: usize>(
+unsafe fn transform_tile<S: Simd, A: Axis<K, N>, const K: usize, const N: usize>(
     x: *const f32,
     row: usize,
     to: *mut f32,
     step: usize,
 ) {
-    // SAFETY: the caller of `data_tiles` vouches for both pointers.
+    // SAFETY: the caller of `transform_tiles` vouches for both pointers.
     unsafe {
-        let mut middle = [[S::splat(0.0); N]; N];
-        for j in 0..N {
-            let mut d = [S::splat(0.0); N];
-            for (i, d) in d.iter_mut().enumerate() {
-                *d = S::load(x.add(i * row + j * S::LANES));
+        let mut middle = [[S::splat(0.0); K]; N];
+        for j in 0..K {
+            let mut column = [S::splat(0.0); K];
+            for (i, v) in column.iter_mut().enumerate() {
+                *v = S::load(x.add(i * row + j * S::LANES));
             }
-            let d = F::data::<S>(d);
-            for i in 0..N {
-                middle[i][j] = d[i];
+            for (i, v) in A::apply::<S>(column).into_iter().enumerate() {
+                middle[i][j] = v;
             }
         }
         for (i, middle) in middle.into_iter().enumerate() {
-            for (j, v) in F::data::<S>(middle).into_iter().enumerate() {
+            for (j, v) in A::apply::<S>(middle).into_iter().enumerate() {
                 S::store(to.add((i * N + j) * step), v);
             }
         }
     }
 }
 
-/// For each of `places` places, tiles × channels times channels × lanes of `vectors` vectors: `data` as `data_tiles` leaves
-/// it, `filters` `[place][channel][lane]`, to `products` `[place][tile][lane]`.
+/// For each of `places` places, tiles × channels times channels × lanes of `vectors` vectors: `data` as [`transform_tiles`]
+/// leaves it, `filters` `[place][channel][lane]`, to `products` `[place][tile][lane]`.
 ///
 /// # Safety
 /// The processor has the features of `S`; the three buffers have these shapes.
