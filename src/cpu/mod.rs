@@ -9,6 +9,7 @@ pub(crate) mod philox;
 pub(crate) mod simd;
 pub(crate) mod vector;
 mod view;
+pub(crate) mod workers;
 
 pub(crate) use gemm::Product;
 pub(crate) use memory::reset_peak;

@@ -154,7 +154,9 @@ impl Simd for Portable {
         for j in 0..cols {
             for i in 0..written {
                 // SAFETY: i < rows and j < cols lie inside the blocks the caller vouches for.
-                unsafe { *dst.add(j * dst_step + i) = if i < rows { *src.add(i * src_step + j) } else { 0.0 } };
+                unsafe {
+                    *dst.add(j * dst_step + i) = if i < rows { *src.add(i * src_step + j) } else { 0.0 }
+                };
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Conv2d, Conv2dGradInput, Conv2dGradWeight, Shape};
 use crate::{
-    Dims,
+    DeviceKind, Dims,
     cuda::{
         Argument, CONV2D_F32, CONV2D_GRAD_INPUT_F32, CONV2D_GRAD_WEIGHT_F32, CONV2D_GRAD_WEIGHT_SUM_F32, Cx,
         Grid, In, Out,
@@ -86,6 +86,7 @@ fn sizes(op: &'static str, dims: &Dims) -> Result<[usize; 4]> {
 
 impl Conv2d {
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        self.only_direct(cx.op(), DeviceKind::Cuda)?;
         let s = self.shape(cx.op(), sizes(cx.op(), &ins[0].dims)?, sizes(cx.op(), &ins[1].dims)?)?;
         let params = Conv2dParams::new(cx, &s)?;
         let bias = ins.get(2).map_or(Argument::NONE, Argument::from);
@@ -97,6 +98,7 @@ impl Conv2d {
 
 impl Conv2dGradInput {
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        self.conv.only_direct(cx.op(), DeviceKind::Cuda)?;
         let s = self.conv.shape(cx.op(), sizes(cx.op(), &outs[0].dims)?, sizes(cx.op(), &ins[1].dims)?)?;
         let params = Conv2dParams::new(cx, &s)?;
         let [sh, sw] = s.stride;
@@ -142,6 +144,7 @@ impl Conv2dGradWeight {
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        self.conv.only_direct(cx.op(), DeviceKind::Cuda)?;
         let s = self.geometry(&ins[0].dims, &ins[1].dims)?;
         let (splits, each) = Self::splits(&s);
         let params = Conv2dSplitParams {

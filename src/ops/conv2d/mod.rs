@@ -4,6 +4,7 @@
 //! outside `x` are zero. With groups, output channel `o` sees only the input channels of its group. The output has
 //! `(H + top + bottom − kh) / sh + 1` rows and `(W + left + right − kw) / sw + 1` columns.
 
+mod algorithm;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -25,7 +26,9 @@ use crate::{
 };
 use smallvec::smallvec;
 
-/// The geometry of a convolution.
+pub use algorithm::Algorithm;
+
+/// The geometry of a convolution, and how to compute it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2d {
     /// Vertical and horizontal stride.
@@ -34,12 +37,14 @@ pub struct Conv2d {
     pub padding: [usize; 4],
     /// Groups of channels that do not mix; 1 for an ordinary convolution, the number of channels for a depthwise one.
     pub groups: usize,
+    /// How it is computed.
+    pub algorithm: Algorithm,
 }
 
 impl Conv2d {
-    /// Equal strides and symmetric padding, one group.
+    /// Equal strides and symmetric padding, one group, computed as the device likes best.
     pub fn new(stride: usize, padding: usize) -> Self {
-        Conv2d { stride: [stride; 2], padding: [padding; 4], groups: 1 }
+        Conv2d { stride: [stride; 2], padding: [padding; 4], groups: 1, algorithm: Algorithm::Auto }
     }
 
     /// The sizes of one run, for images of `(B, C, H, W)` and weights of `(O, C / groups, kh, kw)`.
@@ -64,7 +69,7 @@ impl Conv2d {
                 format!("a kernel of {kh} by {kw} does not fit the padded image of {padded_h} by {padded_w}");
             return Err(Error::shape(op, what));
         }
-        Ok(Shape {
+        let shape = Shape {
             batch,
             groups: self.groups,
             channels,
@@ -74,7 +79,9 @@ impl Conv2d {
             output: [(padded_h - kh) / self.stride[0] + 1, (padded_w - kw) / self.stride[1] + 1],
             stride: self.stride,
             padding: self.padding,
-        })
+        };
+        self.check_algorithm(op, &shape)?;
+        Ok(shape)
     }
 }
 
@@ -100,6 +107,8 @@ pub(crate) struct Shape {
 
 impl Op for Conv2d {
     const NAME: &'static str = "conv2d";
+    /// For [`Algorithm::Winograd4`], the default for many shapes: about 2 is measured, 3 on the smallest images.
+    const TOLERANCE: f64 = 4.0;
     crate::arms!(cpu, wgpu, cuda);
 
     /// Operands: x (B, C, H, W), weight (O, C / groups, kh, kw) and, if there is one, bias (O).
@@ -134,6 +143,8 @@ pub struct Conv2dGradInput {
 
 impl Op for Conv2dGradInput {
     const NAME: &'static str = "conv2d_grad_input";
+    /// For [`Algorithm::Winograd4`], the default for many shapes: about 2 is measured, 3 on the smallest images.
+    const TOLERANCE: f64 = 4.0;
     crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
@@ -163,6 +174,8 @@ pub struct Conv2dGradWeight {
 
 impl Op for Conv2dGradWeight {
     const NAME: &'static str = "conv2d_grad_weight";
+    /// For [`Algorithm::Winograd4`], the default for many shapes: about 2 is measured, 3 on the smallest images.
+    const TOLERANCE: f64 = 4.0;
     crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {

@@ -4,14 +4,14 @@ use super::{Conv2d, Shape};
 use crate::spec::{In, Out, Real};
 
 /// Where the operands of one product stand in x, weight and y.
-struct Product {
-    x: usize,
-    weight: usize,
-    y: usize,
+pub(super) struct Product {
+    pub(super) x: usize,
+    pub(super) weight: usize,
+    pub(super) y: usize,
 }
 
 /// Calls `f` for every product x · weight that contributes to a y.
-fn each_product(s: &Shape, mut f: impl FnMut(Product)) {
+pub(super) fn each_product(s: &Shape, mut f: impl FnMut(Product)) {
     let ([height, width], [kh, kw], [oh, ow]) = (s.image, s.kernel, s.output);
     let (per_group, out_per_group) = (s.channels / s.groups, s.out / s.groups);
     for b in 0..s.batch {

@@ -19,10 +19,20 @@ fn cases() -> Vec<Case> {
         ([2, 3, 9, 40], 33, [3, 3], plain(1, 1)),
         ([5, 17, 4, 4], 20, [4, 4], plain(1, 0)),
         ([2, 2, 3, 3], 3, [5, 5], plain(1, 4)),
-        ([3, 6, 14, 11], 10, [3, 5], Conv2d { stride: [2, 1], padding: [0, 1, 3, 0], groups: 1 }),
-        ([2, 6, 9, 8], 4, [3, 3], Conv2d { stride: [1, 2], padding: [1, 0, 0, 2], groups: 2 }),
-        ([2, 5, 8, 8], 5, [3, 3], Conv2d { stride: [1, 1], padding: [1; 4], groups: 5 }),
-        ([2, 3, 1, 33], 2, [1, 9], Conv2d { stride: [1, 1], padding: [0, 0, 4, 4], groups: 1 }),
+        (
+            [3, 6, 14, 11],
+            10,
+            [3, 5],
+            Conv2d { stride: [2, 1], padding: [0, 1, 3, 0], groups: 1, ..plain(1, 0) },
+        ),
+        ([2, 6, 9, 8], 4, [3, 3], Conv2d { stride: [1, 2], padding: [1, 0, 0, 2], groups: 2, ..plain(1, 0) }),
+        ([2, 5, 8, 8], 5, [3, 3], Conv2d { stride: [1, 1], padding: [1; 4], groups: 5, ..plain(1, 0) }),
+        (
+            [2, 3, 1, 33],
+            2,
+            [1, 9],
+            Conv2d { stride: [1, 1], padding: [0, 0, 4, 4], groups: 1, ..plain(1, 0) },
+        ),
         ([0, 3, 4, 4], 2, [3, 3], plain(1, 1)),
     ]
 }
@@ -57,7 +67,12 @@ fn gradients_match_their_specifications() {
 fn gradients_agree_with_differences() {
     for (x, out, kernel, conv) in [
         ([2, 2, 5, 4], 3, [3, 3], Conv2d::new(1, 1)),
-        ([2, 4, 5, 6], 4, [3, 2], Conv2d { stride: [2, 1], padding: [1, 0, 2, 1], groups: 2 }),
+        (
+            [2, 4, 5, 6],
+            4,
+            [3, 2],
+            Conv2d { stride: [2, 1], padding: [1, 0, 2, 1], groups: 2, ..Conv2d::new(1, 0) },
+        ),
     ] {
         let (x, weight, bias) = operands(&(x, out, kernel, conv));
         judge_function_on(
@@ -76,7 +91,7 @@ proptest! {
         batch in 1usize..4, c in 1usize..20, out in 1usize..35, h in 1usize..18, w in 1usize..18, kh in 1usize..6,
         kw in 1usize..6, sh in 1usize..4, sw in 1usize..4, padding in prop::array::uniform4(0usize..4), seed in 0u64..99,
     ) {
-        let conv = Conv2d { stride: [sh, sw], padding, groups: 1 };
+        let conv = Conv2d { stride: [sh, sw], padding, ..Conv2d::new(1, 0) };
         let fits = kh <= h + padding[0] + padding[1] && kw <= w + padding[2] + padding[3];
         let (x, weight) = (random([batch, c, h, w], seed), random([out, c, kh, kw], seed + 1));
         if fits {
@@ -118,6 +133,10 @@ fn misuse_is_a_typed_error() {
         Error::Argument { op: "conv2d", .. }
     ));
     assert!(matches!(error(Conv2d { groups: 3, ..Conv2d::new(1, 1) }), Error::Shape { op: "conv2d", .. }));
+    assert!(matches!(
+        error(Conv2d::new(2, 1).by(Algorithm::Winograd4)),
+        Error::Argument { op: "conv2d", .. }
+    ));
     assert!(conv2d(&x, &random([6, 3, 3, 3], 2), None, Conv2d::new(1, 1)).is_err());
     assert!(conv2d(&x, &random([6, 4, 7, 7], 2), None, Conv2d::new(1, 0)).is_err());
     assert!(conv2d(&x, &weight, Some(&random([5], 1)), Conv2d::new(1, 1)).is_err());

@@ -3,6 +3,7 @@
 
 use super::{Conv2d, Conv2dGradInput, Conv2dGradWeight, Shape};
 use crate::{
+    DeviceKind,
     device::Meta,
     error::Result,
     wgpu::{Cx, In, Out, Tuning, View},
@@ -117,6 +118,7 @@ fn launch(
 
 impl Conv2d {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        self.only_direct("conv2d", DeviceKind::Wgpu)?;
         let s = self.shape("conv2d", sizes(&ins[0].dims), sizes(&ins[1].dims))?;
         let (taps, plane) = (s.kernel[0] * s.kernel[1], s.output[0] * s.output[1]);
         let (per_group, out_per_group) = (s.channels / s.groups, s.out / s.groups);
@@ -177,6 +179,7 @@ fn phase(first: usize, size: usize, stride: usize, before: usize, kernel: usize)
 
 impl Conv2dGradInput {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        self.conv.only_direct("conv2d_grad_input", DeviceKind::Wgpu)?;
         let s = self.conv.shape("conv2d_grad_input", sizes(&outs[0].dims), sizes(&ins[1].dims))?;
         let ([sh, sw], [kh, kw]) = (s.stride, s.kernel);
         for first_row in 0..sh.min(s.image[0]) {
@@ -249,6 +252,7 @@ impl Conv2dGradWeight {
     }
 
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        self.conv.only_direct("conv2d_grad_weight", DeviceKind::Wgpu)?;
         let s = self.conv.shape("conv2d_grad_weight", sizes(&ins[0].dims), sizes(&outs[0].dims))?;
         let (x, dy, dw) = (&ins[0], &ins[1], &outs[0]);
         let splits = Self::wgpu_splits(&s);

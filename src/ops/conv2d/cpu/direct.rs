@@ -22,22 +22,12 @@ use crate::{
 /// Floats of source that a task may copy: half a second-level cache.
 const WINDOW: usize = 1 << 17;
 
-/// What is done to the sums on their way out, besides the bias, which is packed with the weights.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Epilogue<'a> {
-    /// Added; of the target's shape.
-    pub residual: Option<&'a [f32]>,
-    /// Negative results become zero, after the residual.
-    pub relu: bool,
-}
-
 /// source (B, groups · channels, h, w) to target (B, groups · out, H, W).
 pub(crate) fn run(
     level: Level,
     gather: &Gather,
     source: &[f32],
     weights: &Packed,
-    epilogue: Epilogue,
     target: &mut [f32],
     op: &'static str,
 ) -> Result<()> {
@@ -54,7 +44,7 @@ pub(crate) fn run(
     } else {
         (window.size[1], window.pixels())
     };
-    let plan = Plan { gather, in_place, row, channel, offsets: gather.offsets(row, 1), weights, epilogue };
+    let plan = Plan { gather, in_place, row, channel, offsets: gather.offsets(row, 1), weights };
     let copy = if in_place { 0 } else { (gather.channels * channel).next_multiple_of(16) };
     let sums = 2 * lanes * rows * gather.target[1];
     let target = Shared::new(target);
@@ -75,9 +65,8 @@ fn band(gather: &Gather, lanes: usize) -> usize {
     let tasks = (gather.batch * gather.groups).max(1);
     let wanted = (4 * rayon::current_num_threads()).div_ceil(tasks);
     let mut rows = gather.target[0].div_ceil(wanted).next_multiple_of(step);
-    let floats = |rows: usize| {
-        gather.channels * gather.window(0, rows).pixels() + 2 * lanes * rows * gather.target[1]
-    };
+    let floats =
+        |rows: usize| gather.channels * gather.window(0, rows).pixels() + 2 * lanes * rows * gather.target[1];
     while rows > step && floats(rows) > WINDOW {
         rows = (rows / 2).next_multiple_of(step);
     }
@@ -96,7 +85,6 @@ struct Plan<'a> {
     /// Of each phase's taps.
     offsets: Vec<Vec<usize>>,
     weights: &'a Packed,
-    epilogue: Epilogue<'a>,
 }
 
 /// One task: target rows `rows[0] .. rows[1]` of one group of one image.
@@ -136,30 +124,17 @@ impl Kernel for Band<'_> {
             let channels = (g.out - channel).min(vectors * S::LANES);
             for phase in 0..g.phases.len() {
                 // SAFETY: the window covers what the phase's taps read.
-                unsafe { plan.tiles::<S>(phase, self.rows, x, self.at % g.groups, channel, vectors, self.sums) };
+                unsafe {
+                    plan.tiles::<S>(phase, self.rows, x, self.at % g.groups, channel, vectors, self.sums)
+                };
             }
             let first = (self.at * g.out + channel) * target_plane + self.rows[0] * g.target[1];
             // SAFETY: the task owns these rows of these channels.
-            unsafe { unpack_blocked::<S>(self.sums, pixels, pixels, channels, self.target.at(first), target_plane) };
-            if let Some(residual) = plan.epilogue.residual {
-                for c in 0..channels {
-                    let at = first + c * target_plane;
-                    // SAFETY: as above.
-                    let y = unsafe { self.target.part(at, pixels) };
-                    add(y, &residual[at..at + pixels], plan.epilogue.relu);
-                }
-            }
+            unsafe {
+                unpack_blocked::<S>(self.sums, pixels, pixels, channels, self.target.at(first), target_plane)
+            };
             channel += channels;
         }
-    }
-}
-
-/// y + residual, rectified if asked.
-#[inline(always)]
-pub(crate) fn add(y: &mut [f32], residual: &[f32], relu: bool) {
-    for (y, r) in y.iter_mut().zip(residual) {
-        let sum = *y + r;
-        *y = if relu && sum <= 0.0 { 0.0 } else { sum };
     }
 }
 
@@ -203,11 +178,7 @@ impl Plan<'_> {
             y_vector: (band[1] - band[0]) * g.target[1] * S::LANES,
             y_row: step[0] * g.target[1] * S::LANES,
             y_pixel: step[1] * S::LANES,
-            finish: Finish {
-                bias: self.weights.bias(group, channel),
-                residual: std::ptr::null(),
-                relu: self.epilogue.relu && self.epilogue.residual.is_none(),
-            },
+            finish: Finish { bias: self.weights.bias(group, channel), ..Finish::NONE },
         };
         let parts = count[1].div_ceil(S::TILE / tall);
         let mut row = 0;

@@ -94,13 +94,13 @@ impl Gather {
                 let taps = rows
                     .iter()
                     .flat_map(|&(i, row)| {
-                        columns
-                            .iter()
-                            .map(move |&(j, column)| Tap { kernel: i * s.kernel[1] + j, source: [row, column] })
+                        columns.iter().map(move |&(j, column)| Tap {
+                            kernel: i * s.kernel[1] + j,
+                            source: [row, column],
+                        })
                     })
                     .collect();
-                let count =
-                    [(s.image[0] - a).div_ceil(s.stride[0]), (s.image[1] - b).div_ceil(s.stride[1])];
+                let count = [(s.image[0] - a).div_ceil(s.stride[0]), (s.image[1] - b).div_ceil(s.stride[1])];
                 phases.push(Phase { first: [a, b], count, taps });
             }
         }
@@ -150,11 +150,6 @@ impl Gather {
             r * row + q * pixel
         };
         self.phases.iter().map(|phase| phase.taps.iter().map(offset).collect()).collect()
-    }
-
-    /// The weights of one target channel, over all phases.
-    pub(crate) fn taps(&self) -> usize {
-        self.phases.iter().map(|p| p.taps.len()).sum()
     }
 }
 

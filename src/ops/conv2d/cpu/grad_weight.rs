@@ -124,8 +124,8 @@ impl Kernel for Part<'_> {
             let mut packed = usize::MAX;
             for pair in first..first + pairs {
                 let (group, channel) = (pair / plan.pairs, pair % plan.pairs * 2 * S::LANES);
-                let start = self.part * plan.sums
-                    + (group * plan.out + channel) * plan.sums / (g.groups * plan.out);
+                let start =
+                    self.part * plan.sums + (group * plan.out + channel) * plan.sums / (g.groups * plan.out);
                 // SAFETY: the features of `S` are there, and this task owns the pair's sums.
                 unsafe {
                     if packed != group {
@@ -253,7 +253,11 @@ impl Plan<'_> {
                     for k in 0..g.kernel {
                         let x = tile.x.add(k / columns * row + k % columns * S::LANES);
                         let sums = tile.sums.add(k * S::LANES * width);
-                        channels::<S>(Correlate { x, sums, ..tile }, (g.channels - block * S::LANES).min(S::LANES), vectors);
+                        channels::<S>(
+                            Correlate { x, sums, ..tile },
+                            (g.channels - block * S::LANES).min(S::LANES),
+                            vectors,
+                        );
                     }
                 }
             }
@@ -298,7 +302,13 @@ pub(crate) unsafe fn channels<S: Simd>(tile: Correlate, channels: usize, vectors
 }
 
 /// Adds up the parts in order and brings the sums into the weights' order.
-pub(crate) fn add_parts(level: Level, plan: &Plan, sums: &[f32], dw: &mut [f32], op: &'static str) -> Result<()> {
+pub(crate) fn add_parts(
+    level: Level,
+    plan: &Plan,
+    sums: &[f32],
+    dw: &mut [f32],
+    op: &'static str,
+) -> Result<()> {
     let g = plan.gather;
     let lanes = vector::lanes(level);
     let to = Shared::new(dw);
@@ -341,7 +351,8 @@ impl Kernel for Unpack<'_> {
         for v in 0..outs.div_ceil(S::LANES) {
             let columns = (outs - v * S::LANES).min(S::LANES);
             for c in 0..g.channels {
-                let from = (c / self.block * g.kernel * self.block + c % self.block) * self.width + v * S::LANES;
+                let from =
+                    (c / self.block * g.kernel * self.block + c % self.block) * self.width + v * S::LANES;
                 let to = (self.first + v * S::LANES) * g.lane_stride + c * g.channel_stride;
                 let mut k = 0;
                 while k < g.kernel {

@@ -10,6 +10,9 @@
 //! The ladder, 64 to 64 channels, 3×3, 13×13 pixels, one thread of a 3.3 GHz Xeon whose FMA units peak at
 //! 212 GFLOP/s, is in `direct.rs`.
 
+// An index names the row, pixel or vector of a register; an iterator would hide that.
+#![allow(clippy::needless_range_loop)]
+
 use crate::cpu::vector::{Kernel, Simd};
 
 /// Everything a tile reads and writes. Strides and offsets count floats.
@@ -54,7 +57,8 @@ pub(crate) struct Finish {
 }
 
 impl Finish {
-    pub(crate) const NONE: Finish = Finish { bias: std::ptr::null(), residual: std::ptr::null(), relu: false };
+    pub(crate) const NONE: Finish =
+        Finish { bias: std::ptr::null(), residual: std::ptr::null(), relu: false };
 }
 
 /// The distance between horizontally neighbouring pixels of a tile in the input.
@@ -63,6 +67,7 @@ pub(crate) enum Step {
     /// One pixel of the blocked layout: LANES floats.
     Blocked1,
     /// Two pixels of the blocked layout.
+    #[allow(dead_code)]
     Blocked2,
     /// One float.
     Planar1,
@@ -168,7 +173,7 @@ impl<const NV: usize, const R: usize, const Q: usize, const STEP: usize> Kernel 
                             sum = S::add(sum, S::load(t.finish.residual.add(at)));
                         }
                         if t.finish.relu {
-                            sum = S::max(sum, S::splat(0.0));
+                            sum = S::max(S::splat(0.0), sum);
                         }
                         S::store(t.y.add(at), sum);
                     }
@@ -187,10 +192,14 @@ impl Tile {
     /// `rows` is 1 for [`Step::Any`].
     #[inline(always)]
     pub(crate) unsafe fn run<S: Simd>(self, vectors: usize, rows: usize, width: usize, step: Step) {
-        debug_assert!(rows * width <= S::TILE && vectors >= 1 && vectors <= 2);
+        debug_assert!(rows * width <= S::TILE && (1..=2).contains(&vectors));
         // SAFETY: passed on.
         unsafe {
-            if vectors == 2 { self.step::<S, 2>(rows, width, step) } else { self.step::<S, 1>(rows, width, step) }
+            if vectors == 2 {
+                self.step::<S, 2>(rows, width, step)
+            } else {
+                self.step::<S, 1>(rows, width, step)
+            }
         }
     }
 
@@ -231,7 +240,7 @@ impl Tile {
                 12 if S::TILE >= 12 => S::enter(Run::<NV, 1, 12, STEP>(self)),
                 13 if S::TILE >= 13 => S::enter(Run::<NV, 1, 13, STEP>(self)),
                 14 if S::TILE >= 14 => S::enter(Run::<NV, 1, 14, STEP>(self)),
-                _ => unreachable!("a tile is at most S::TILE wide"),
+                _ => debug_assert!(false, "a tile of {width} pixels"),
             }
         }
     }
@@ -248,7 +257,7 @@ impl Tile {
                 5 if S::TILE >= 10 => S::enter(Run::<NV, 2, 5, STEP>(self)),
                 6 if S::TILE >= 12 => S::enter(Run::<NV, 2, 6, STEP>(self)),
                 7 if S::TILE >= 14 => S::enter(Run::<NV, 2, 7, STEP>(self)),
-                _ => unreachable!("two rows hold at most S::TILE pixels"),
+                _ => debug_assert!(false, "two rows of {width} pixels"),
             }
         }
     }

@@ -171,7 +171,15 @@ pub(crate) unsafe fn kernel_of<S: Simd>(
         // SAFETY: the block read lies inside `weights` and the one written inside `tile` (asserted).
         unsafe {
             let from = weights.as_ptr().add(start + k);
-            S::transpose(from, g.lane_stride, rows, taps, tile.as_mut_ptr().add(k * S::LANES), S::LANES, true);
+            S::transpose(
+                from,
+                g.lane_stride,
+                rows,
+                taps,
+                tile.as_mut_ptr().add(k * S::LANES),
+                S::LANES,
+                true,
+            );
         }
         k += taps;
     }

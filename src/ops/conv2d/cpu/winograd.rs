@@ -10,7 +10,6 @@
 //! some dozens of tiles, and so few that the transformed tiles stay in the second-level cache.
 
 use super::{
-    direct::{Epilogue, add},
     forms::{Axis, Data, F2, F4, Form},
     gather::Gather,
     layout::unpack_blocked,
@@ -148,14 +147,15 @@ impl Vector<'_> {
                 kernel_of::<S>(g, self.weights, self.first, rows, c, self.tile);
                 let mut middle = [[S::splat(0.0); N]; 3];
                 for (q, middle) in middle.iter_mut().enumerate() {
-                    let g = [0, 1, 2].map(|r| S::load(self.tile.as_ptr().add(self.taps[r * 3 + q] * S::LANES)));
+                    let g =
+                        [0, 1, 2].map(|r| S::load(self.tile.as_ptr().add(self.taps[r * 3 + q] * S::LANES)));
                     *middle = F::filter::<S>(g);
                 }
-                for i in 0..N {
-                    let row = F::filter::<S>([middle[0][i], middle[1][i], middle[2][i]]);
-                    for j in 0..N {
+                let [top, centre, bottom] = middle;
+                for (i, ((above, at_centre), below)) in top.into_iter().zip(centre).zip(bottom).enumerate() {
+                    for (j, value) in F::filter::<S>([above, at_centre, below]).into_iter().enumerate() {
                         let at = ((i * N + j) * g.channels + c) * self.width + lane;
-                        S::store(self.to.at(self.start + at), row[j]);
+                        S::store(self.to.at(self.start + at), value);
                     }
                 }
             }
@@ -169,7 +169,6 @@ pub(crate) fn run(
     gather: &Gather,
     source: &[f32],
     filters: &Filters,
-    epilogue: Epilogue,
     target: &mut [f32],
     op: &'static str,
 ) -> Result<()> {
@@ -179,7 +178,7 @@ pub(crate) fn run(
     let threads = rayon::current_num_threads();
     let lanes = vector::lanes(level);
     let units = Units::new(gather, filters.size.outputs(), lanes, 2 * threads);
-    let plan = &Plan { gather, filters, epilogue, units, lanes };
+    let plan = &Plan { gather, filters, units, lanes };
     let units = plan.units.count;
     let tasks = units.div_ceil(plan.units.at_once).next_multiple_of(threads).min(units);
     let scratch = plan.parts(units.div_ceil(tasks)).iter().sum();
@@ -196,7 +195,6 @@ pub(crate) fn run(
 struct Plan<'a> {
     gather: &'a Gather,
     filters: &'a Filters,
-    epilogue: Epilogue<'a>,
     units: Units,
     lanes: usize,
 }
@@ -279,9 +277,19 @@ impl Task<'_> {
                     products.as_mut_ptr(),
                 );
                 for u in 0..self.count {
-                    let products = products.as_ptr().add(u * grid.tiles[0] * grid.tiles[1] * vectors * S::LANES);
+                    let products =
+                        products.as_ptr().add(u * grid.tiles[0] * grid.tiles[1] * vectors * S::LANES);
                     let unit = plan.units.unit(self.first + u);
-                    store_unit::<S, F, M, N>(plan, &unit, channel, vectors, grid, products, pixels, self.target);
+                    store_unit::<S, F, M, N>(
+                        plan,
+                        &unit,
+                        channel,
+                        vectors,
+                        grid,
+                        products,
+                        pixels,
+                        self.target,
+                    );
                 }
                 channel += vectors * S::LANES;
             }
@@ -316,7 +324,7 @@ unsafe fn store_unit<S: Simd, F: Form<M, N>, const M: usize, const N: usize>(
                 row: columns * S::LANES,
                 size: [rows.saturating_sub(r), columns.saturating_sub(q)],
                 residual: std::ptr::null(),
-                relu: plan.epilogue.relu && plan.epilogue.residual.is_none(),
+                relu: false,
             };
             // SAFETY: the tile's places are there, and the pixels stored are those of the unit.
             unsafe {
@@ -334,12 +342,14 @@ unsafe fn store_unit<S: Simd, F: Form<M, N>, const M: usize, const N: usize>(
         } else {
             for r in 0..rows {
                 let line = &pixels[r * columns * S::LANES..];
-                unpack_blocked::<S>(line, columns, rows * columns, channels, target.at(first + r * g.target[1]), plane);
-            }
-        }
-        if let Some(residual) = plan.epilogue.residual {
-            for at in (0..channels * rows).map(|i| first + i / rows * plane + i % rows * g.target[1]) {
-                add(target.part(at, columns), &residual[at..at + columns], plan.epilogue.relu);
+                unpack_blocked::<S>(
+                    line,
+                    columns,
+                    rows * columns,
+                    channels,
+                    target.at(first + r * g.target[1]),
+                    plane,
+                );
             }
         }
     }

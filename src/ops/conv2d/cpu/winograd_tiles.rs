@@ -1,6 +1,9 @@
 //! The three steps of Winograd's algorithm over a grid of tiles in the blocked layout: transform the data, multiply
 //! place by place, transform the products back.
 
+// An index names the row, pixel or vector of a register; an iterator would hide that.
+#![allow(clippy::needless_range_loop)]
+
 use super::{
     forms::{Axis, Form},
     tile::{Finish, Step, Tile, even_part},
@@ -44,7 +47,13 @@ pub(crate) fn place(floats: usize, lanes: usize) -> usize {
 /// # Safety
 /// The processor has the features of `S`. `x` may be read wherever the grid's tiles reach; `data` holds N² places.
 #[inline(always)]
-pub(crate) unsafe fn transform_tiles<S: Simd, A: Axis<K, N>, const M: usize, const K: usize, const N: usize>(
+pub(crate) unsafe fn transform_tiles<
+    S: Simd,
+    A: Axis<K, N>,
+    const M: usize,
+    const K: usize,
+    const N: usize,
+>(
     grid: Grid,
     channels: usize,
     x: *const f32,
@@ -189,7 +198,7 @@ pub(crate) unsafe fn output_tile<S: Simd, F: Form<M, N>, const M: usize, const N
                         v = S::add(v, S::load(to.residual.add(at)));
                     }
                     if to.relu {
-                        v = S::max(v, S::splat(0.0));
+                        v = S::max(S::splat(0.0), v);
                     }
                     S::store(to.y.add(at), v);
                 }

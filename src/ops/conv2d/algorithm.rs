@@ -1,0 +1,63 @@
+//! How a convolution is computed.
+
+use super::{Conv2d, Shape};
+use crate::{
+    DeviceKind,
+    error::{Error, Result},
+};
+
+/// How a convolution is computed. All three operations, the convolution and its two gradients, follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// What the device is fastest with inside the crate's usual accuracy. On the CPU: [`Algorithm::Winograd4`] for 3×3
+    /// kernels with stride 1, one group, at least 16 channels on both sides and images of at least 4×4; else
+    /// [`Algorithm::Direct`]. On GPUs: [`Algorithm::Direct`].
+    #[default]
+    Auto,
+    /// One product for every weight and output pixel.
+    Direct,
+    /// Winograd's F(2×2, 3×3) (Lavin and Gray 2015): 2.25 times fewer products, errors no larger than the direct
+    /// computation's. CPU only; 3×3, stride 1, one group.
+    Winograd2,
+    /// F(4×4, 3×3), interpolated at 0, ±5/8 and ±3/2: 4 times fewer products, errors (RMS) about twice the direct
+    /// computation's; at most 10 times is the contract. CPU only; 3×3, stride 1, one group.
+    Winograd4,
+}
+
+impl Conv2d {
+    /// The same convolution, computed by `algorithm`.
+    pub fn by(self, algorithm: Algorithm) -> Self {
+        Conv2d { algorithm, ..self }
+    }
+
+    /// Refuses Winograd's algorithm by name where it does not apply.
+    pub(super) fn check_algorithm(&self, op: &'static str, s: &Shape) -> Result<()> {
+        let named = matches!(self.algorithm, Algorithm::Winograd2 | Algorithm::Winograd4);
+        if named && !winograd_applies(s) {
+            let what = format!(
+                "{:?} is for 3 by 3 kernels, stride 1 and one group, not {:?}, stride {:?} and {} groups: use Auto",
+                self.algorithm, s.kernel, s.stride, s.groups
+            );
+            return Err(Error::argument(op, what));
+        }
+        Ok(())
+    }
+
+    /// Refuses algorithms that only the CPU has.
+    #[cfg_attr(not(any(feature = "cuda", feature = "wgpu")), allow(dead_code))]
+    pub(super) fn only_direct(&self, op: &'static str, device: DeviceKind) -> Result<()> {
+        match self.algorithm {
+            Algorithm::Auto | Algorithm::Direct => Ok(()),
+            other => Err(Error::Unsupported {
+                op,
+                device: device.to_string(),
+                what: format!("{other:?} is computed on the CPU only: use Auto"),
+            }),
+        }
+    }
+}
+
+pub(super) fn winograd_applies(s: &Shape) -> bool {
+    s.kernel == [3, 3] && s.stride == [1, 1] && s.groups == 1
+}
