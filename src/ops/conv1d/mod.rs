@@ -38,6 +38,7 @@ pub fn conv1d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: Conv1d) 
         stride: [1, conv.stride],
         padding: [0, 0, conv.padding[0], conv.padding[1]],
         groups: conv.groups,
+        ..Conv2d::new(1, 0)
     };
     let y = conv2d(&reshape(x, [b, c, 1, length])?, &reshape(weight, [out, per_group, 1, k])?, bias, conv)?;
     reshape(&y, [b, out, y.dims()[3]])
