@@ -1,6 +1,7 @@
 //! What the CPU needs to hold tensors and hand them to kernels: pooled memory, typed views, and vectorised arithmetic.
 
 pub(crate) mod best;
+mod encoder;
 mod gemm;
 pub(crate) mod math;
 mod memory;
@@ -11,6 +12,7 @@ pub(crate) mod vector;
 mod view;
 pub(crate) mod workers;
 
+pub use encoder::{FoldedBlock, FoldedConv, FoldedEncoder, PackedEncoder, Patches, Pixels};
 pub(crate) use gemm::Product;
 pub(crate) use memory::reset_peak;
 pub use memory::{Block, Scratch, memory, release};

@@ -14,9 +14,21 @@ pub(crate) fn each(
     op: &'static str,
     task: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Result<()> {
+    each_after(|_| (), tasks, floats, op, task)
+}
+
+/// As [`each`], with `prepare(scratch)` called once for each thread's scratch before its first task.
+pub(crate) fn each_after(
+    prepare: impl Fn(&mut [f32]) + Sync,
+    tasks: usize,
+    floats: usize,
+    op: &'static str,
+    task: impl Fn(usize, &mut [f32]) + Sync,
+) -> Result<()> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<()> {
         let mut scratch = Scratch::<f32>::new(floats, op)?;
+        prepare(&mut scratch);
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             if i >= tasks {

@@ -7,6 +7,7 @@
 
 use crate::{
     Device, Rng, Tensor,
+    cpu::{FoldedBlock, FoldedConv, FoldedEncoder},
     error::{Error, Result},
     nn::{BatchNorm, Conv2d, Pass, init, layers::module},
     ops,
@@ -200,6 +201,24 @@ impl ResNet {
         &self.config
     }
 
+    /// The weights as evaluation applies them on the CPU: batch norm folded into the convolutions. With a matrix (R, D)
+    /// the packed encoder gives its product with the features.
+    pub fn folded(&self, matrix: Option<&Tensor>) -> Result<FoldedEncoder> {
+        let blocks = self.stages.iter().flatten().map(|block| {
+            let shortcut = block.downsample.as_ref().map(|Projection { conv, bn }| folded(conv, bn));
+            Ok(FoldedBlock {
+                conv1: folded(&block.conv1, &block.bn1)?,
+                conv2: folded(&block.conv2, &block.bn2)?,
+                shortcut: shortcut.transpose()?,
+            })
+        });
+        Ok(FoldedEncoder {
+            stem: folded(&self.stem, &self.bn)?,
+            blocks: blocks.collect::<Result<_>>()?,
+            matrix: matrix.map(Tensor::to_vec).transpose()?,
+        })
+    }
+
     /// Patches (P, C, ph, pw) to features (P, D).
     pub fn forward(&self, patches: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         let x = self.bn.forward_relu(&self.stem.forward(patches, pass)?, None, pass)?;
@@ -212,4 +231,15 @@ impl ResNet {
             GlobalPool::Max => ops::global_max_pool(&x),
         }
     }
+}
+
+/// A convolution with the batch norm behind it: γ / √(σ² + ε) into the weight, β − μ γ / √(σ² + ε) as bias.
+fn folded(conv: &Conv2d, bn: &BatchNorm) -> Result<FoldedConv> {
+    let (scale, bias) = bn.folded()?;
+    let mut weight = conv.weight().to_vec::<f32>()?;
+    let each = weight.len() / scale.len();
+    for (weight, scale) in weight.chunks_exact_mut(each).zip(&scale) {
+        weight.iter_mut().for_each(|w| *w *= scale);
+    }
+    Ok(FoldedConv { weight, bias, kernel: conv.weight().dims()[2], stride: conv.geometry().stride[0] })
 }

@@ -6,10 +6,12 @@
 
 use crate::{
     Device, Tensor,
+    cpu::{PackedEncoder, Patches, Pixels},
     error::Result,
     nn::{Pass, ResNet, Transformer},
     ops,
 };
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How scoring works, apart from the network itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Scorer<'a> {
     /// (R, D) with R = heads · queries.
     folded: Tensor,
     config: ScorerConfig,
+    /// On the CPU: the encoder and the folded queries, packed for patches of one shape when the first of them comes.
+    packed: Mutex<Option<([usize; 3], Arc<PackedEncoder>)>>,
 }
 
 /// Patches whose activations are in memory at once.
@@ -34,7 +38,7 @@ const CHUNK: usize = 64;
 impl<'a> Scorer<'a> {
     /// A scorer of the network's present weights.
     pub fn new(encoder: &'a ResNet, transformer: &Transformer, config: ScorerConfig) -> Result<Self> {
-        Ok(Scorer { encoder, folded: transformer.folded_queries()?, config })
+        Ok(Scorer { encoder, folded: transformer.folded_queries()?, config, packed: Mutex::default() })
     }
 
     /// Number of logits per patch, R.
@@ -60,6 +64,9 @@ impl<'a> Scorer<'a> {
 
     /// Logits of every patch's content.
     fn encoded(&self, pixels: &[u8], [c, h, w]: [usize; 3], device: &Device) -> Result<Tensor> {
+        if matches!(device, Device::Cpu) {
+            return self.packed(pixels, [c, h, w]);
+        }
         let mut parts = Vec::new();
         for pixels in pixels.chunks(CHUNK * c * h * w) {
             let patches = Tensor::from_slice(pixels, [pixels.len() / (c * h * w), c, h, w], device)?;
@@ -70,6 +77,31 @@ impl<'a> Scorer<'a> {
             [one] => Ok(one.clone()),
             _ => ops::concat(&parts.iter().collect::<Vec<_>>(), 0),
         }
+    }
+
+    /// As [`Scorer::encoded`], with batch norm folded and patches kept in the cache from pixels to logits.
+    fn packed(&self, pixels: &[u8], patch: [usize; 3]) -> Result<Tensor> {
+        let [c, h, w] = patch;
+        let encoder = {
+            let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*packed {
+                Some((of, encoder)) if *of == patch => encoder.clone(),
+                _ => {
+                    let folded = self.encoder.folded(Some(&self.folded))?;
+                    let encoder = Arc::new(PackedEncoder::new(&folded, c, [h, w])?);
+                    *packed = Some((patch, encoder.clone()));
+                    encoder
+                }
+            }
+        };
+        let count = pixels.len() / (c * h * w);
+        let corners: Vec<usize> = (0..count).map(|at| at * c * h * w).collect();
+        let (scale, shift) = (vec![1.0 / 255.0; c], vec![0.0; c]);
+        let pixels = Pixels::U8(pixels);
+        let patches = Patches { pixels, channel: h * w, row: w, corners: &corners, scale: &scale, shift: &shift };
+        let mut logits = vec![0.0; count * encoder.outputs()];
+        encoder.encode(&patches, &mut logits)?;
+        Tensor::from_slice(&logits, [count, encoder.outputs()], &Device::Cpu)
     }
 
     /// As [`Scorer::encoded`], encoding one patch for each value that a constant patch has.

@@ -10,16 +10,16 @@
 mod correlate;
 mod depthwise;
 mod direct;
-mod forms;
-mod gather;
+pub(crate) mod forms;
+pub(crate) mod gather;
 mod grad_weight;
 mod layout;
-mod tile;
+pub(crate) mod tile;
 mod units;
-mod weights;
-mod winograd;
+pub(crate) mod weights;
+pub(crate) mod winograd;
 mod winograd_grad;
-mod winograd_tiles;
+pub(crate) mod winograd_tiles;
 
 use super::{Algorithm, Conv2d, Conv2dGradInput, Conv2dGradWeight, Shape, algorithm::winograd_applies};
 use crate::{
@@ -41,7 +41,7 @@ fn sizes(dims: &[usize]) -> [usize; 4] {
 }
 
 /// The Winograd form to use, if any. It depends neither on the batch nor on the number of threads, nor do results.
-fn form(algorithm: Algorithm, s: &Shape) -> Option<Size> {
+pub(crate) fn form(algorithm: Algorithm, s: &Shape) -> Option<Size> {
     let [image, output] = [s.image, s.output].map(|[h, w]| h.min(w));
     match algorithm {
         Algorithm::Direct => None,
@@ -80,7 +80,7 @@ fn run(
         let filters = winograd::Filters::new(level, size, gather, weight, bias, op)?;
         return winograd::run(level, gather, source, &filters, target, op);
     }
-    let packed = weights::Packed::new(level, gather, weight, bias, op)?;
+    let packed = weights::Packed::new(level, gather, 1, weight, bias, op)?;
     direct::run(level, gather, source, &packed, target, op)
 }
 

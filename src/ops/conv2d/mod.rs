@@ -5,7 +5,7 @@
 //! `(H + top + bottom − kh) / sh + 1` rows and `(W + left + right − kw) / sw + 1` columns.
 
 mod algorithm;
-mod cpu;
+pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod grad;

@@ -67,7 +67,6 @@ pub(crate) enum Step {
     /// One pixel of the blocked layout: LANES floats.
     Blocked1,
     /// Two pixels of the blocked layout.
-    #[allow(dead_code)]
     Blocked2,
     /// One float.
     Planar1,

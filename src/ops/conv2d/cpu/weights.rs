@@ -1,5 +1,6 @@
-//! Weights in the order in which the tiles read them: `[group][pair of vectors][phase][source channel][tap][lane]`, the
-//! lanes of up to two vectors being target channels. A tile streams through them once, front to back.
+//! Weights in the order in which the tiles read them: `[group][pair of vectors][phase][block of source channels][tap][source
+//! channel in the block][lane]`, the lanes of up to two vectors being target channels; planar sources have blocks of one
+//! channel. A tile streams through its weights once, front to back.
 
 use super::gather::Gather;
 use crate::{
@@ -58,10 +59,11 @@ impl Order {
 }
 
 impl Packed {
-    /// `weights` in the order that `gather` describes, `bias` (groups · out).
+    /// `weights` in the order that `gather` describes, `bias` (groups · out); `block` source channels stand side by side.
     pub(crate) fn new(
         level: Level,
         gather: &Gather,
+        block: usize,
         weights: &[f32],
         bias: Option<&[f32]>,
         op: &'static str,
@@ -79,7 +81,7 @@ impl Packed {
             // SAFETY: every pair has a part of its own.
             let to = unsafe { to.part(order.start(group, first, 0), width * order.each()) };
             let weights = &weights[group * gather.group_stride..];
-            let pair = Pair { gather, weights, first, width, to, tile };
+            let pair = Pair { gather, block, weights, first, width, to, tile };
             // SAFETY: the level is the processor's or below.
             unsafe { vector::run(level, pair) }
         })?;
@@ -87,7 +89,7 @@ impl Packed {
     }
 
     /// The weights of one phase for the pair of vectors that begins at target channel `channel` of `group`:
-    /// `[source channel][tap][lane]`.
+    /// `[block][tap][source channel in the block][lane]`.
     #[inline(always)]
     pub(crate) fn part(&self, group: usize, channel: usize, phase: usize) -> &[f32] {
         &self.data[self.order.start(group, channel, phase)..]
@@ -112,6 +114,7 @@ pub(crate) fn lanes_of(values: &[f32], out: usize, padded: usize, op: &'static s
 /// Packs one pair of vectors.
 struct Pair<'a> {
     gather: &'a Gather,
+    block: usize,
     /// From the group's first weight on.
     weights: &'a [f32],
     /// Its first target channel and its lanes.
@@ -134,11 +137,14 @@ impl Kernel for Pair<'_> {
             for c in 0..g.channels {
                 // SAFETY: the level's features are there, says the caller.
                 unsafe { kernel_of::<S>(g, self.weights, lane, rows, c, self.tile) };
+                let (first, inside) = (c / self.block * self.block, c % self.block);
+                let block = (g.channels - first).min(self.block);
                 let mut before = 0;
                 for phase in &g.phases {
                     let taps = phase.taps.len();
                     for (k, tap) in phase.taps.iter().enumerate() {
-                        let at = ((before * g.channels) + c * taps + k) * self.width + v * S::LANES;
+                        let row = (before * g.channels) + first * taps + k * block + inside;
+                        let at = row * self.width + v * S::LANES;
                         let from = &self.tile[tap.kernel * S::LANES..][..S::LANES];
                         self.to[at..at + S::LANES].copy_from_slice(from);
                     }
