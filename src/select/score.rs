@@ -98,7 +98,8 @@ impl<'a> Scorer<'a> {
         let corners: Vec<usize> = (0..count).map(|at| at * c * h * w).collect();
         let (scale, shift) = (vec![1.0 / 255.0; c], vec![0.0; c]);
         let pixels = Pixels::U8(pixels);
-        let patches = Patches { pixels, channel: h * w, row: w, corners: &corners, scale: &scale, shift: &shift };
+        let patches =
+            Patches { pixels, channel: h * w, row: w, corners: &corners, scale: &scale, shift: &shift };
         let mut logits = vec![0.0; count * encoder.outputs()];
         encoder.encode(&patches, &mut logits)?;
         Tensor::from_slice(&logits, [count, encoder.outputs()], &Device::Cpu)

@@ -102,9 +102,11 @@ impl LayerJob<'_> {
                     let bias = filters.bias(channel);
                     let bias = if bias.is_null() { S::splat(0.0) } else { S::load(bias.add(v * S::LANES)) };
                     for tile in 0..grid.count() {
-                        let (unit, r, q) = (tile / (down * across), row + tile / across % down, tile % across);
+                        let (unit, r, q) =
+                            (tile / (down * across), row + tile / across % down, tile % across);
                         let first = [r * TILE, q * TILE];
-                        let at = self.to.at(channel / S::LANES + v, first, S::LANES) + (patch + unit) * to.unit;
+                        let at =
+                            self.to.at(channel / S::LANES + v, first, S::LANES) + (patch + unit) * to.unit;
                         let y = self.y.add(at);
                         let target = Target {
                             y,
@@ -143,9 +145,7 @@ impl LayerJob<'_> {
                     let at = self.to.at(channel / S::LANES, [row, q], S::LANES) + patch * to.unit;
                     let y = self.y.add(at);
                     let tile = Tile {
-                        x: self.x.add(
-                            patch * from.unit + row * x_row + q * g.source_step[1] * S::LANES,
-                        ),
+                        x: self.x.add(patch * from.unit + row * x_row + q * g.source_step[1] * S::LANES),
                         x_row,
                         x_pixel: 0,
                         taps: offsets.as_ptr(),

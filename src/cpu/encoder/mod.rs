@@ -227,7 +227,8 @@ impl PackedEncoder {
         let offsets = gather.offsets(gather.window(0, gather.target[0]).size[1], 1).concat();
         let mut plane = Plane { channels: gather.out, size: gather.target.map(|pixels| pixels.div_ceil(2)) };
         let stem = Stem { gather, weights, offsets };
-        let (mut blocks, mut stages): (Vec<Block>, Vec<Stage>) = (Vec::new(), vec![Stage::new(plane, 0, lanes)]);
+        let (mut blocks, mut stages): (Vec<Block>, Vec<Stage>) =
+            (Vec::new(), vec![Stage::new(plane, 0, lanes)]);
         for folded in &encoder.blocks {
             folded.conv1.check("conv1", 3, &[1, 2])?;
             folded.conv2.check("conv2", 3, &[1])?;
@@ -240,7 +241,9 @@ impl PackedEncoder {
             let shortcut = shortcut.transpose()?;
             let beside = shortcut.as_ref().map_or(plane, |(_, plane)| *plane);
             if end != to || beside != to {
-                return Err(wrong(format!("a block leads from {plane:?} to {end:?}, its shortcut to {beside:?}")));
+                return Err(wrong(format!(
+                    "a block leads from {plane:?} to {end:?}, its shortcut to {beside:?}"
+                )));
             }
             if shortcut.is_some() {
                 stages.push(Stage::new(to, blocks.len(), lanes));
@@ -303,9 +306,12 @@ impl PackedEncoder {
             .checked_mul(channel)
             .zip((height - 1).checked_mul(row))
             .and_then(|(c, r)| c.checked_add(r)?.checked_add(width));
-        let fits = |&corner: &usize| last.and_then(|last| corner.checked_add(last)).is_some_and(|end| end <= len);
+        let fits =
+            |&corner: &usize| last.and_then(|last| corner.checked_add(last)).is_some_and(|end| end <= len);
         if let Some(corner) = corners.iter().find(|corner| !fits(corner)) {
-            let what = format!("a patch of ({channels}, {height}, {width}) at element {corner} leaves the {len} pixels");
+            let what = format!(
+                "a patch of ({channels}, {height}, {width}) at element {corner} leaves the {len} pixels"
+            );
             return Err(wrong(what));
         }
         if scale.len() != channels || shift.len() != channels {

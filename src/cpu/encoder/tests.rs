@@ -15,7 +15,13 @@ fn conv(out: usize, channels: usize, kernel: usize, stride: usize, rng: &mut Rng
 }
 
 /// A network of `blocks` blocks for each width, every stage but the first halving the resolution.
-fn network(channels: usize, widths: &[usize], blocks: usize, rows: Option<usize>, rng: &mut Rng) -> FoldedEncoder {
+fn network(
+    channels: usize,
+    widths: &[usize],
+    blocks: usize,
+    rows: Option<usize>,
+    rng: &mut Rng,
+) -> FoldedEncoder {
     let stem = conv(widths[0], channels, 7, 2, rng);
     let (mut from, mut all) = (widths[0], Vec::new());
     for (stage, &width) in widths.iter().enumerate() {
@@ -60,8 +66,10 @@ fn convolve(x: &Image, conv: &FoldedConv) -> Image {
 }
 
 fn each(x: Image, f: impl Fn(usize, usize, usize, f64) -> f64) -> Image {
-    let line = |c: usize, r: usize, row: Vec<f64>| row.into_iter().enumerate().map(|(q, v)| f(c, r, q, v)).collect();
-    let plane = |c: usize, p: Vec<Vec<f64>>| p.into_iter().enumerate().map(|(r, row)| line(c, r, row)).collect();
+    let line =
+        |c: usize, r: usize, row: Vec<f64>| row.into_iter().enumerate().map(|(q, v)| f(c, r, q, v)).collect();
+    let plane =
+        |c: usize, p: Vec<Vec<f64>>| p.into_iter().enumerate().map(|(r, row)| line(c, r, row)).collect();
     x.into_iter().enumerate().map(|(c, p)| plane(c, p)).collect()
 }
 
@@ -103,7 +111,13 @@ fn specification(net: &FoldedEncoder, patch: Image) -> Vec<f64> {
 }
 
 /// Bytes of an image (channels, side, side), and corners of patches in it.
-fn image(channels: usize, side: usize, patch: [usize; 2], count: usize, rng: &mut Rng) -> (Vec<u8>, Vec<usize>) {
+fn image(
+    channels: usize,
+    side: usize,
+    patch: [usize; 2],
+    count: usize,
+    rng: &mut Rng,
+) -> (Vec<u8>, Vec<usize>) {
     let bytes = (0..channels * side * side).map(|_| rng.below(256) as u8).collect();
     let mut at = |size: usize| rng.below((side - size + 1) as u32) as usize;
     let corners = (0..count).map(|_| at(patch[0]) * side + at(patch[1])).collect();
@@ -113,7 +127,14 @@ fn image(channels: usize, side: usize, patch: [usize; 2], count: usize, rng: &mu
 const SCALE: [f32; 3] = [1.0 / 255.0, 0.01, 0.002];
 const SHIFT: [f32; 3] = [0.0, -0.4, 0.3];
 
-fn judge(channels: usize, widths: &[usize], blocks: usize, rows: Option<usize>, patch: [usize; 2], count: usize) {
+fn judge(
+    channels: usize,
+    widths: &[usize],
+    blocks: usize,
+    rows: Option<usize>,
+    patch: [usize; 2],
+    count: usize,
+) {
     let rng = &mut Rng::new(7);
     let net = network(channels, widths, blocks, rows, rng);
     let side = patch[0].max(patch[1]) + 9;
@@ -134,7 +155,8 @@ fn judge(channels: usize, widths: &[usize], blocks: usize, rows: Option<usize>, 
         let encoder = PackedEncoder::at(level, &net, channels, patch).unwrap();
         for pixels in [Pixels::U8(&bytes), Pixels::F32(&floats)] {
             let (scale, shift) = (&SCALE[..channels], &SHIFT[..channels]);
-            let patches = Patches { pixels, channel: side * side, row: side, corners: &corners, scale, shift };
+            let patches =
+                Patches { pixels, channel: side * side, row: side, corners: &corners, scale, shift };
             let mut got = vec![f32::NAN; truth.len()];
             encoder.encode(&patches, &mut got).unwrap();
             let error = rms(got.iter().zip(&truth).map(|(a, b)| f64::from(*a) - b));
@@ -163,7 +185,8 @@ fn a_patch_has_the_same_bits_wherever_it_stands() {
     let encoder = PackedEncoder::new(&net, 1, [50, 50]).unwrap();
     let encode = |corners: &[usize]| {
         let pixels = Pixels::U8(&bytes);
-        let patches = Patches { pixels, channel: 0, row: side, corners, scale: &SCALE[..1], shift: &SHIFT[..1] };
+        let patches =
+            Patches { pixels, channel: 0, row: side, corners, scale: &SCALE[..1], shift: &SHIFT[..1] };
         let mut to = vec![0.0; 4 * corners.len()];
         encoder.encode(&patches, &mut to).unwrap();
         to.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
@@ -183,7 +206,8 @@ fn misuse_is_a_typed_error() {
     let rng = &mut Rng::new(3);
     let net = network(1, &[16, 32], 1, Some(4), rng);
     let new = |net: &FoldedEncoder, channels: usize| PackedEncoder::new(net, channels, [20, 20]);
-    let refused = |net: &FoldedEncoder, channels: usize| matches!(new(net, channels), Err(Error::Shape { .. }));
+    let refused =
+        |net: &FoldedEncoder, channels: usize| matches!(new(net, channels), Err(Error::Shape { .. }));
     assert!(refused(&net, 2));
     assert!(refused(&FoldedEncoder { matrix: Some(vec![0.0; 33]), ..net.clone() }, 1));
     let mut other = net.clone();
@@ -200,7 +224,9 @@ fn misuse_is_a_typed_error() {
     };
     assert!(encode(&[0], &[1.0], 4).is_ok());
     assert!(encode(&[], &[1.0], 0).is_ok());
-    for (corners, scale, n) in [(&[1][..], &[1.0][..], 4), (&[0], &[1.0], 5), (&[0], &[], 4), (&[usize::MAX], &[1.0], 4)] {
+    for (corners, scale, n) in
+        [(&[1][..], &[1.0][..], 4), (&[0], &[1.0], 5), (&[0], &[], 4), (&[usize::MAX], &[1.0], 4)]
+    {
         assert!(matches!(encode(corners, scale, n), Err(Error::Shape { .. })));
     }
 }
