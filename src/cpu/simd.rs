@@ -112,33 +112,89 @@ pub(crate) const LANES: usize = 32;
 /// however long the row.
 const RUN: usize = 1024;
 
+/// Slices that are not worth a vector.
+const SHORT: usize = 8;
+
 /// The `N` sums over `i` of `term(x[i], y[i])`, for slices of equal length, in an order that depends on the length alone.
 #[inline(always)]
 pub(crate) fn sums<const N: usize>(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> [f32; N]) -> [f64; N] {
     let mut totals = [0.0; N];
-    for (x, y) in x.chunks(RUN).zip(y.chunks(RUN)) {
-        let mut lanes = [[0.0_f32; LANES]; N];
-        let (x, x_rest) = x.as_chunks::<LANES>();
-        let (y, y_rest) = y.as_chunks::<LANES>();
-        for (x, y) in x.iter().zip(y) {
-            for i in 0..LANES {
-                let terms = term(x[i], y[i]);
-                for n in 0..N {
-                    lanes[n][i] += terms[n];
-                }
-            }
-        }
-        for (i, (&x, &y)) in x_rest.iter().zip(y_rest).enumerate() {
+    if x.len() < SHORT {
+        for (&x, &y) in x.iter().zip(y) {
             let terms = term(x, y);
             for n in 0..N {
-                lanes[n][i] += terms[n];
+                totals[n] += f64::from(terms[n]);
+            }
+        }
+        return totals;
+    }
+    for (x, y) in x.chunks(RUN).zip(y.chunks(RUN)) {
+        let mut lanes = [[0.0_f32; LANES]; N];
+        let (x_whole, x_rest) = x.as_chunks::<LANES>();
+        let (y_whole, y_rest) = y.as_chunks::<LANES>();
+        for (x, y) in x_whole.iter().zip(y_whole) {
+            add_terms(&mut lanes, x, y, &term);
+        }
+        match (x.last_chunk::<LANES>(), y.last_chunk::<LANES>()) {
+            _ if x_rest.is_empty() => {}
+            // The last whole vector ends with what is left.
+            (Some(x), Some(y)) => add_last_terms(&mut lanes, x, y, x_rest.len(), &term),
+            _ => {
+                let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
+                x[LANES - x_rest.len()..].copy_from_slice(x_rest);
+                y[LANES - y_rest.len()..].copy_from_slice(y_rest);
+                add_last_terms(&mut lanes, &x, &y, x_rest.len(), &term);
             }
         }
         for n in 0..N {
-            totals[n] += fold(lanes[n]);
+            totals[n] += f64::from(fold(&lanes[n]));
         }
     }
     totals
+}
+
+/// Adds the terms of a whole vector to the lanes.
+#[inline(always)]
+fn add_terms<const N: usize>(
+    lanes: &mut [[f32; LANES]; N],
+    x: &[f32; LANES],
+    y: &[f32; LANES],
+    term: impl Fn(f32, f32) -> [f32; N],
+) {
+    for i in 0..LANES {
+        let terms = term(x[i], y[i]);
+        for n in 0..N {
+            lanes[n][i] += terms[n];
+        }
+    }
+}
+
+/// Adds the terms of the last `count` elements of a vector to the lanes.
+#[inline(always)]
+fn add_last_terms<const N: usize>(
+    lanes: &mut [[f32; LANES]; N],
+    x: &[f32; LANES],
+    y: &[f32; LANES],
+    count: usize,
+    term: impl Fn(f32, f32) -> [f32; N],
+) {
+    /// No bits, then all: from `count` on, whole masks begin `count` elements before the end.
+    static MASKS: [u32; 2 * LANES] = {
+        let mut masks = [0; 2 * LANES];
+        let mut i = LANES;
+        while i < 2 * LANES {
+            masks[i] = u32::MAX;
+            i += 1;
+        }
+        masks
+    };
+    let masks = &MASKS[count..count + LANES];
+    for i in 0..LANES {
+        let terms = term(x[i], y[i]);
+        for n in 0..N {
+            lanes[n][i] += f32::from_bits(terms[n].to_bits() & masks[i]);
+        }
+    }
 }
 
 /// `Σ term(x[i])`, in an order that depends on the length alone.
@@ -148,34 +204,65 @@ pub(crate) fn sum(x: &[f32], term: impl Fn(f32) -> f32) -> f64 {
     total
 }
 
-/// The sum of the lanes, halving them.
-#[inline(always)]
-fn fold(lanes: [f32; LANES]) -> f64 {
-    let mut wide = [0.0_f64; LANES];
-    for i in 0..LANES {
-        wide[i] = f64::from(lanes[i]);
+/// The sum of the lanes: `(j, j + 4, j + 8, …)` for the four `j`, then those. A call on purpose: inlined, its shape
+/// governs how the compiler vectorises the loop before it, and badly.
+#[inline(never)]
+fn fold(lanes: &[f32; LANES]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128, _mm_add_ps};
+        let [mut sum, rest @ ..]: [__m128; LANES / 4] = bytemuck::cast(*lanes);
+        for quarter in rest {
+            // SAFETY: every x86-64 processor has SSE.
+            sum = unsafe { _mm_add_ps(sum, quarter) };
+        }
+        let [a, b, c, d]: [f32; 4] = bytemuck::cast(sum);
+        (a + c) + (b + d)
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let (quarters, _) = lanes.as_chunks::<4>();
+        let mut sum = quarters[0];
+        for quarter in &quarters[1..] {
+            (0..4).for_each(|j| sum[j] += quarter[j]);
+        }
+        (sum[0] + sum[2]) + (sum[1] + sum[3])
+    }
+}
+
+/// Joins the lanes in halves: `i` with `i + 16`, then with `i + 8`, and so on.
+#[inline(always)]
+fn halve(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for i in 0..width {
-            wide[i] += wide[i + width];
+            lanes[i] = join(lanes[i], lanes[i + width]);
         }
         width /= 2;
     }
-    wide[0]
+    lanes[0]
 }
 
 /// The largest element; NaN is smaller than any number, and an empty slice gives NaN.
 #[inline(always)]
 pub(crate) fn largest(x: &[f32]) -> f32 {
-    let mut lanes = [f32::NAN; LANES];
-    let (whole, rest) = x.as_chunks::<LANES>();
-    for x in whole {
+    let Some(end) = x.last_chunk::<LANES>() else {
+        return x.iter().fold(f32::NAN, |a, &b| larger(a, b));
+    };
+    // The last whole vector may overlap the others.
+    let mut lanes = *end;
+    for x in x.as_chunks::<LANES>().0 {
         for i in 0..LANES {
             lanes[i] = larger(lanes[i], x[i]);
         }
     }
-    rest.iter().chain(&lanes).fold(f32::NAN, |a, &b| larger(a, b))
+    fold_largest(&lanes)
+}
+
+/// The largest of the lanes. A call for the same reason as [`fold`].
+#[inline(never)]
+fn fold_largest(lanes: &[f32; LANES]) -> f32 {
+    halve(*lanes, larger)
 }
 
 /// The larger of two numbers; NaN is smaller than any number.

@@ -67,11 +67,19 @@ impl<const N: usize> Numbers<N> for [f32; N] {
 impl<const N: usize> Numbers<N> for [&[f32]; N] {
     #[inline(always)]
     fn cut(self, len: usize) -> Self {
-        self.map(|numbers| &numbers[..len])
+        let mut cut = self;
+        for numbers in &mut cut {
+            *numbers = &numbers[..len];
+        }
+        cut
     }
     #[inline(always)]
     fn at(&self, i: usize) -> [f32; N] {
-        self.map(|numbers| numbers[i])
+        let mut at = [0.0; N];
+        for n in 0..N {
+            at[n] = self[n][i];
+        }
+        at
     }
 }
 

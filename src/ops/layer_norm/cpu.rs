@@ -38,28 +38,34 @@ vectorised! {
             *y = ((x - mean) * inv_std).mul_add(weight, bias);
         }
     }
-    /// On entry `dx` holds g.
-    fn grad_row(x: &[f32], eps: f64, dx: &mut [f32]) {
-        let (mean, inv_std) = statistics(x, eps);
-        let [sum, product] = simd::sums(dx, x, |g, x| [g, g * ((x - mean) * inv_std)]);
-        let n = x.len() as f64;
-        let (mean_g, mean_product) = ((sum / n) as f32, (product / n) as f32);
-        for (dx, &x) in dx.iter_mut().zip(x) {
-            let normal = (x - mean) * inv_std;
-            *dx = inv_std * (*dx - normal.mul_add(mean_product, mean_g));
-        }
+    fn plain_grad_row(dy: &[f32], x: &[f32], eps: f64, dx: &mut [f32]) {
+        dx.copy_from_slice(dy);
+        finish(x, statistics(x, eps), dx);
     }
-    fn weigh(dy: &[f32], weight: &[f32], g: &mut [f32]) {
-        for ((g, &dy), &weight) in g.iter_mut().zip(dy).zip(weight) {
-            *g = dy * weight;
-        }
-    }
-    fn add_sums(dy: &[f32], x: &[f32], eps: f64, dweight: &mut [f32], dbias: &mut [f32]) {
+    /// Adds to `dweight` and `dbias`.
+    fn affine_grad_row(dy: &[f32], x: &[f32], weight: &[f32], eps: f64, dx: &mut [f32], dweight: &mut [f32], dbias: &mut [f32]) {
         let (mean, inv_std) = statistics(x, eps);
-        for (((dweight, dbias), &dy), &x) in dweight.iter_mut().zip(dbias).zip(dy).zip(x) {
-            *dweight += dy * ((x - mean) * inv_std);
-            *dbias += dy;
+        let n = dx.len();
+        let (dy, x, weight) = (&dy[..n], &x[..n], &weight[..n]);
+        let (dweight, dbias) = (&mut dweight[..n], &mut dbias[..n]);
+        for i in 0..n {
+            dx[i] = dy[i] * weight[i];
+            dweight[i] += dy[i] * ((x[i] - mean) * inv_std);
+            dbias[i] += dy[i];
         }
+        finish(x, (mean, inv_std), dx);
+    }
+}
+
+/// The gradient of a row from that of its normalised values, in place.
+#[inline(always)]
+fn finish(x: &[f32], (mean, inv_std): (f32, f32), dx: &mut [f32]) {
+    let [sum, product] = simd::sums(dx, x, |g, x| [g, g * ((x - mean) * inv_std)]);
+    let n = x.len() as f64;
+    let (mean_g, mean_product) = ((sum / n) as f32, (product / n) as f32);
+    for (dx, &x) in dx.iter_mut().zip(x) {
+        let normal = (x - mean) * inv_std;
+        *dx = inv_std * (*dx - normal.mul_add(mean_product, mean_g));
     }
 }
 
@@ -101,9 +107,7 @@ impl LayerNormGrad {
                     let (dweight, dbias) = sums.split_at_mut(size);
                     let rows = dy[start..].chunks(size).zip(x[start..].chunks(size));
                     for ((dy, x), dx) in rows.zip(dx.chunks_mut(size)) {
-                        weigh(dy, weight, dx);
-                        grad_row(x, self.eps, dx);
-                        add_sums(dy, x, self.eps, dweight, dbias);
+                        affine_grad_row(dy, x, weight, self.eps, dx, dweight, dbias);
                     }
                     Ok(())
                 })?;
@@ -111,9 +115,10 @@ impl LayerNormGrad {
                 Ok(())
             }
             (_, [dx, ..]) => in_chunks(dx.f32()?, task_size, |task, dx| {
-                dx.copy_from_slice(&dy[task * task_size..][..dx.len()]);
-                for (x, dx) in x[task * task_size..].chunks(size).zip(dx.chunks_mut(size)) {
-                    grad_row(x, self.eps, dx);
+                let start = task * task_size;
+                let rows = dy[start..].chunks(size).zip(x[start..].chunks(size));
+                for ((dy, x), dx) in rows.zip(dx.chunks_mut(size)) {
+                    plain_grad_row(dy, x, self.eps, dx);
                 }
                 Ok(())
             }),

@@ -38,6 +38,7 @@ impl MaxPool2d {
             self.kernel[axis] == 0
                 || self.stride[axis] == 0
                 || 2 * self.padding[axis] > self.kernel[axis]
+                || image[axis] == 0
                 || image[axis] + 2 * self.padding[axis] < self.kernel[axis]
         };
         if wrong(0) || wrong(1) {

@@ -72,8 +72,8 @@ impl Reduction for Maxima {
     fn row(x: &[f32], start: usize, y: &mut f32, at: &mut i32) {
         let value = largest_in(x);
         let first = x.iter().position(|&v| v == value).unwrap_or(0);
-        if let Some(&first_value) = x.get(first) {
-            max_each(&[first_value], start + first, std::slice::from_mut(y), std::slice::from_mut(at));
+        if let Some(&value) = x.get(first) {
+            take(value, start + first, y, at);
         }
     }
 
@@ -96,11 +96,17 @@ vectorised! {
     }
     fn max_each(x: &[f32], start: usize, y: &mut [f32], at: &mut [i32]) {
         for (i, ((y, at), &x)) in y.iter_mut().zip(at).zip(x).enumerate() {
-            let better = (x > *y) | (y.is_nan() & (!x.is_nan() | (*at < 0)));
-            *y = if better { x } else { *y };
-            *at = if better { (start + i) as i32 } else { *at };
+            take(x, start + i, y, at);
         }
     }
+}
+
+/// Takes one element into a maximum.
+#[inline(always)]
+fn take(x: f32, position: usize, y: &mut f32, at: &mut i32) {
+    let better = (x > *y) | (y.is_nan() & (!x.is_nan() | (*at < 0)));
+    *y = if better { x } else { *y };
+    *at = if better { position as i32 } else { *at };
 }
 
 /// Reduces `x`, whose axes are `groups`, into `y` and `beside`, whose axes are the kept ones of them. The split into
