@@ -135,19 +135,19 @@ pub(crate) fn sums<const N: usize>(x: &[f32], y: &[f32], term: impl Fn(f32, f32)
         for (x, y) in x_whole.iter().zip(y_whole) {
             add_terms(&mut lanes, x, y, &term);
         }
-        match (x.last_chunk::<LANES>(), y.last_chunk::<LANES>()) {
-            _ if x_rest.is_empty() => {}
+        let last = match (x.last_chunk::<LANES>(), y.last_chunk::<LANES>()) {
+            _ if x_rest.is_empty() => [[0.0; LANES]; N],
             // The last whole vector ends with what is left.
-            (Some(x), Some(y)) => add_last_terms(&mut lanes, x, y, x_rest.len(), &term),
+            (Some(x), Some(y)) => last_terms(x, y, x_rest.len(), &term),
             _ => {
                 let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
                 x[LANES - x_rest.len()..].copy_from_slice(x_rest);
                 y[LANES - y_rest.len()..].copy_from_slice(y_rest);
-                add_last_terms(&mut lanes, &x, &y, x_rest.len(), &term);
+                last_terms(&x, &y, x_rest.len(), &term)
             }
-        }
+        };
         for n in 0..N {
-            totals[n] += f64::from(fold(&lanes[n]));
+            totals[n] += f64::from(fold(&lanes[n], &last[n]));
         }
     }
     totals
@@ -169,15 +169,14 @@ fn add_terms<const N: usize>(
     }
 }
 
-/// Adds the terms of the last `count` elements of a vector to the lanes.
+/// The terms of the last `count` elements of a vector; zero for the others.
 #[inline(always)]
-fn add_last_terms<const N: usize>(
-    lanes: &mut [[f32; LANES]; N],
+fn last_terms<const N: usize>(
     x: &[f32; LANES],
     y: &[f32; LANES],
     count: usize,
     term: impl Fn(f32, f32) -> [f32; N],
-) {
+) -> [[f32; LANES]; N] {
     /// No bits, then all: from `count` on, whole masks begin `count` elements before the end.
     static MASKS: [u32; 2 * LANES] = {
         let mut masks = [0; 2 * LANES];
@@ -189,12 +188,14 @@ fn add_last_terms<const N: usize>(
         masks
     };
     let masks = &MASKS[count..count + LANES];
+    let mut last = [[0.0; LANES]; N];
     for i in 0..LANES {
         let terms = term(x[i], y[i]);
         for n in 0..N {
-            lanes[n][i] += f32::from_bits(terms[n].to_bits() & masks[i]);
+            last[n][i] = f32::from_bits(terms[n].to_bits() & masks[i]);
         }
     }
+    last
 }
 
 /// `Σ term(x[i])`, in an order that depends on the length alone.
@@ -204,30 +205,40 @@ pub(crate) fn sum(x: &[f32], term: impl Fn(f32) -> f32) -> f64 {
     total
 }
 
-/// The sum of the lanes: `(j, j + 4, j + 8, …)` for the four `j`, then those. A call on purpose: inlined, its shape
-/// governs how the compiler vectorises the loop before it, and badly.
+/// The sum of two vectors of lanes, joined in halves. A call on purpose: inlined, its shape governs how the compiler
+/// vectorises the loop before it, and badly.
 #[inline(never)]
-fn fold(lanes: &[f32; LANES]) -> f32 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{__m128, _mm_add_ps};
-        let [mut sum, rest @ ..]: [__m128; LANES / 4] = bytemuck::cast(*lanes);
-        for quarter in rest {
-            // SAFETY: every x86-64 processor has SSE.
-            sum = unsafe { _mm_add_ps(sum, quarter) };
+fn fold(a: &[f32; LANES], b: &[f32; LANES]) -> f32 {
+    let [a, b]: [[Four; LANES / 4]; 2] = [bytemuck::cast(*a), bytemuck::cast(*b)];
+    let mut sums: [Four; LANES / 4] = std::array::from_fn(|i| add(a[i], b[i]));
+    let mut width = LANES / 8;
+    while width > 0 {
+        for i in 0..width {
+            sums[i] = add(sums[i], sums[i + width]);
         }
-        let [a, b, c, d]: [f32; 4] = bytemuck::cast(sum);
-        (a + c) + (b + d)
+        width /= 2;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let (quarters, _) = lanes.as_chunks::<4>();
-        let mut sum = quarters[0];
-        for quarter in &quarters[1..] {
-            (0..4).for_each(|j| sum[j] += quarter[j]);
-        }
-        (sum[0] + sum[2]) + (sum[1] + sum[3])
-    }
+    let [a, b, c, d]: [f32; 4] = bytemuck::cast(sums[0]);
+    (a + c) + (b + d)
+}
+
+/// Four floats in a register, where the language has a type for it: the compiler then keeps them together.
+#[cfg(target_arch = "x86_64")]
+type Four = std::arch::x86_64::__m128;
+#[cfg(not(target_arch = "x86_64"))]
+type Four = [f32; 4];
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn add(a: Four, b: Four) -> Four {
+    // SAFETY: every x86-64 processor has SSE.
+    unsafe { std::arch::x86_64::_mm_add_ps(a, b) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn add(a: Four, b: Four) -> Four {
+    std::array::from_fn(|i| a[i] + b[i])
 }
 
 /// Joins the lanes in halves: `i` with `i + 16`, then with `i + 8`, and so on.

@@ -1,8 +1,9 @@
 //! Window maxima on the CPU, a plane at a time.
 //!
-//! For each row of windows the maxima of its columns are found first; these are dealt out into `sw` phases, so that the
-//! columns at one place of all windows lie next to each other; then the maxima of `kw` such runs are taken. Every step
-//! works on whole vectors. Columns outside the image hold −∞, which beats nothing.
+//! A pixel and its place in the window become one integer whose order is that of the maxima (see [`rank`]), so that the
+//! maximum of integers finds both, ties and NaN included. For each row of windows the maxima of its columns are found
+//! first; these are dealt out into `sw` phases, so that the columns at one place of all windows lie next to each other;
+//! then the maxima of `kw` such runs are taken.
 
 use super::{MaxPool2d, MaxPool2dGrad};
 use crate::{
@@ -19,6 +20,32 @@ const TASK: usize = 32 * 1024;
 /// Columns handled at once.
 const WIDTH: usize = 16;
 
+/// Below every pixel: columns outside the image.
+const NOTHING: i64 = i64::MIN;
+
+/// A pixel and its row in the window as one number. Larger pixels rank higher, NaN highest, and of equal ones the
+/// smaller row; [`take_columns`] adds the column in the low 16 bits.
+#[inline(always)]
+fn rank(pixel: f32, row: usize) -> i64 {
+    // Adding zero makes −0 of equal rank with 0. Flipping a negative number's other bits gives integers the order of
+    // floats.
+    let bits = (pixel + 0.0).to_bits() as i32;
+    let order = if pixel.is_nan() { i32::MAX } else { flip_negative(bits) };
+    (i64::from(order) << 32) | ((0xFFFF - row as i64) << 16)
+}
+
+/// The pixel that a rank stands for, and its row and column in the window.
+#[inline(always)]
+fn ranked(rank: i64) -> (f32, i32, i32) {
+    let pixel = f32::from_bits(flip_negative((rank >> 32) as i32) as u32);
+    (pixel, 0xFFFF - ((rank >> 16) & 0xFFFF) as i32, 0xFFFF - (rank & 0xFFFF) as i32)
+}
+
+#[inline(always)]
+fn flip_negative(bits: i32) -> i32 {
+    bits ^ ((bits >> 31) & i32::MAX)
+}
+
 /// The sizes of one pooling.
 #[derive(Clone, Copy)]
 struct Shape {
@@ -30,11 +57,6 @@ struct Shape {
 }
 
 impl Shape {
-    /// Columns of the padded image, in whole vectors.
-    fn wide(&self) -> usize {
-        (self.image[1] + 2 * self.pool.padding[1]).next_multiple_of(WIDTH)
-    }
-
     /// Columns of windows, in whole vectors.
     fn columns(&self) -> usize {
         self.output[1].next_multiple_of(WIDTH)
@@ -46,39 +68,28 @@ impl Shape {
     }
 }
 
-/// Working memory of one task: a padded row of the image, and values and positions of maxima.
+/// Working memory of one task: ranks.
 struct Work {
-    line: Scratch<f32>,
-    /// Maxima of columns, and the row of the window each stands in.
-    column: Scratch<f32>,
-    row: Scratch<i32>,
+    /// Maxima of the padded image's columns.
+    column: Scratch<i64>,
     /// The same in phases: phase p holds the columns p, p + sw, p + 2 sw, …
-    column_phases: Scratch<f32>,
-    row_phases: Scratch<i32>,
-    /// Maxima of windows, the row of each, and its position.
-    best: Scratch<f32>,
-    best_row: Scratch<i32>,
-    position: Scratch<i32>,
+    phases: Scratch<i64>,
+    /// Maxima of windows.
+    best: Scratch<i64>,
 }
 
 impl Work {
     fn new(shape: &Shape) -> Result<Self> {
         const OP: &str = "max_pool2d";
-        let (phase, columns, stride) = (shape.phase(), shape.columns(), shape.pool.stride[1]);
-        let reach = shape.wide().max((phase + 1) * stride);
-        let mut work = Work {
-            line: Scratch::new(shape.wide(), OP)?,
-            column: Scratch::new(reach, OP)?,
-            row: Scratch::zeroed(reach, OP)?,
-            column_phases: Scratch::new(stride * phase, OP)?,
-            row_phases: Scratch::new(stride * phase, OP)?,
-            best: Scratch::new(columns, OP)?,
-            best_row: Scratch::new(columns, OP)?,
-            position: Scratch::new(columns, OP)?,
-        };
-        work.line.fill(f32::NEG_INFINITY);
-        work.column.fill(f32::NEG_INFINITY);
-        Ok(work)
+        let (phase, stride) = (shape.phase(), shape.pool.stride[1]);
+        let padded = shape.image[1] + 2 * shape.pool.padding[1];
+        let mut column = Scratch::new(padded.max((phase + 1) * stride), OP)?;
+        column.fill(NOTHING);
+        Ok(Work {
+            column,
+            phases: Scratch::new(stride * phase, OP)?,
+            best: Scratch::new(shape.columns(), OP)?,
+        })
     }
 }
 
@@ -88,57 +99,60 @@ vectorised! {
         let ([height, width], columns) = (shape.image, shape.output[1]);
         let ([kh, kw], [above, left]) = (shape.pool.kernel, shape.pool.padding);
         let stride = if S == 0 { shape.pool.stride[1] } else { S };
-        let wide = work.line.len();
-        let (line, column, row) = (&mut work.line[..], &mut work.column[..], &mut work.row[..]);
-        let (column_phases, row_phases) = (&mut work.column_phases[..], &mut work.row_phases[..]);
-        let phase = column_phases.len() / stride;
-        let (best, best_row, position) = (&mut work.best[..], &mut work.best_row[..], &mut work.position[..]);
+        let (column, phases, best) = (&mut work.column[..], &mut work.phases[..], &mut work.best[..]);
+        let phase = phases.len() / stride;
         for (r, (y, codes)) in y.chunks_mut(columns).zip(codes.chunks_mut(columns)).enumerate() {
             let top = r * shape.pool.stride[0];
-            let first = above.saturating_sub(top);
-            column[..wide].fill(f32::NEG_INFINITY);
-            row[..wide].fill(first as i32);
-            for i in first..kh.min(height + above - top) {
-                let from = (top + i - above) * width;
-                line[left..left + width].copy_from_slice(&x[from..from + width]);
-                take_line(line, i as i32, &mut column[..wide], &mut row[..wide]);
+            let inside = &mut column[left..left + width];
+            inside.fill(NOTHING);
+            let line = |i: usize| &x[(top + i - above) * width..][..width];
+            let (mut i, last) = (above.saturating_sub(top), kh.min(height + above - top));
+            while i < last {
+                i += match last - i {
+                    1 => take_lines([line(i)], i, inside),
+                    2 => take_lines([line(i), line(i + 1)], i, inside),
+                    _ => take_lines([line(i), line(i + 1), line(i + 2)], i, inside),
+                };
             }
-            // What is there before any pixel: the first pixel of each window.
-            best.fill(f32::NEG_INFINITY);
-            best_row.fill(first as i32);
-            for (q, position) in position.iter_mut().enumerate() {
-                *position = (first * kw + left.saturating_sub(q * stride)) as i32;
+            for (p, to) in phases.chunks_mut(phase).take(kw).enumerate() {
+                deal::<S>(&column[p..], stride, to);
             }
-            for p in 0..stride.min(kw) {
-                deal::<f32, S>(&column[p..], stride, &mut column_phases[p * phase..(p + 1) * phase]);
-                deal::<i32, S>(&row[p..], stride, &mut row_phases[p * phase..(p + 1) * phase]);
+            best.fill(NOTHING);
+            let run = |j: usize| &phases[j % stride * phase + j / stride..];
+            let mut j = 0;
+            while j < kw {
+                j += match kw - j {
+                    1 => take_columns([run(j)], j, best),
+                    2 => take_columns([run(j), run(j + 1)], j, best),
+                    _ => take_columns([run(j), run(j + 1), run(j + 2)], j, best),
+                };
             }
-            for j in 0..kw {
-                let from = j % stride * phase + j / stride;
-                let (column, row) = (&column_phases[from..], &row_phases[from..]);
-                take_columns(column, row, (j as i32, kw as i32), best, best_row, position);
-            }
-            y.copy_from_slice(&best[..columns]);
-            for (code, &position) in codes.iter_mut().zip(&position[..]) {
-                *code = position as u8;
+            for ((y, code), &best) in y.iter_mut().zip(codes).zip(&*best) {
+                let (pixel, i, j) = ranked(best);
+                (*y, *code) = (pixel, (i * kw as i32 + j) as u8);
             }
         }
     }
 }
 
-/// Takes row `i` of the windows into the maxima of their columns.
+/// Takes `N` rows of the windows, from row `i` on, into the maxima of their columns. Gives `N`.
 #[inline(always)]
-fn take_line(line: &[f32], i: i32, column: &mut [f32], row: &mut [i32]) {
-    for ((&v, column), row) in line.iter().zip(column).zip(row) {
-        let better = beats(v, *column);
-        *column = if better { v } else { *column };
-        *row = if better { i } else { *row };
+fn take_lines<const N: usize>(mut lines: [&[f32]; N], i: usize, column: &mut [i64]) -> usize {
+    let n = column.len();
+    lines.iter_mut().for_each(|line| *line = &line[..n]);
+    for c in 0..n {
+        let mut best = column[c];
+        for k in 0..N {
+            best = best.max(rank(lines[k][c], i + k));
+        }
+        column[c] = best;
     }
+    N
 }
 
 /// Copies every `stride`-th element. `S` is the stride, or 0 for any.
 #[inline(always)]
-fn deal<T: Copy, const S: usize>(from: &[T], stride: usize, to: &mut [T]) {
+fn deal<const S: usize>(from: &[i64], stride: usize, to: &mut [i64]) {
     if S == 0 {
         to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
     } else {
@@ -146,31 +160,19 @@ fn deal<T: Copy, const S: usize>(from: &[T], stride: usize, to: &mut [T]) {
     }
 }
 
-/// Takes column `j` of the windows, `kw` wide, into their maxima: from the maximum of each column and its row. Among
-/// equals the smaller row wins, then the smaller column.
+/// Takes `N` columns of the windows, from column `j` on, into their maxima. Gives `N`.
 #[inline(always)]
-fn take_columns(
-    column: &[f32],
-    row: &[i32],
-    (j, kw): (i32, i32),
-    best: &mut [f32],
-    best_row: &mut [i32],
-    position: &mut [i32],
-) {
-    let places = best.iter_mut().zip(best_row).zip(position);
-    for (((best, best_row), position), (&v, &i)) in places.zip(column.iter().zip(row)) {
-        let equal = (v == *best) | (v.is_nan() & best.is_nan());
-        let better = beats(v, *best) | (equal & (i < *best_row));
-        *best = if better { v } else { *best };
-        *best_row = if better { i } else { *best_row };
-        *position = if better { i * kw + j } else { *position };
+fn take_columns<const N: usize>(mut columns: [&[i64]; N], j: usize, best: &mut [i64]) -> usize {
+    let n = best.len();
+    columns.iter_mut().for_each(|column| *column = &column[..n]);
+    for q in 0..n {
+        let mut most = best[q];
+        for k in 0..N {
+            most = most.max(columns[k][q] + (0xFFFF - (j + k) as i64));
+        }
+        best[q] = most;
     }
-}
-
-/// Whether `a` is larger than `b`; NaN is larger than any number.
-#[inline(always)]
-fn beats(a: f32, b: f32) -> bool {
-    (a > b) | (a.is_nan() & !b.is_nan())
+    N
 }
 
 impl MaxPool2d {

@@ -1,5 +1,6 @@
 use super::*;
-use crate::{Device, device::run, testing::*};
+use crate::{Device, Rng, device::run, testing::*};
+use proptest::prelude::*;
 
 const CASES: &[([usize; 4], usize, usize, usize)] = &[
     ([2, 3, 25, 25], 3, 2, 1),
@@ -59,4 +60,44 @@ fn misuse_is_a_typed_error() {
     }
     assert!(max_pool2d(&random([1, 1, 40, 40], 1), [20, 20], [1, 1], [0, 0]).is_err());
     assert!(matches!(global_avg_pool(&random([4, 4], 1)), Err(Error::Shape { op: "global_avg_pool", .. })));
+}
+
+/// Few distinct values, so that there are ties, and some that are no numbers.
+fn tied(dims: [usize; 4], seed: u64) -> Tensor {
+    let mut rng = Rng::new(seed);
+    let value = |rng: &mut Rng| match rng.below(30) {
+        0 => f32::NAN,
+        1 | 2 => f32::NEG_INFINITY,
+        3 => -0.0,
+        v => (v / 5) as f32 - 2.0,
+    };
+    let data: Vec<f32> = (0..dims.iter().product()).map(|_| value(&mut rng)).collect();
+    Tensor::from_slice(&data, dims, &Device::Cpu).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_window_matches(
+        b in 1usize..3, c in 1usize..3, h in 1usize..30, w in 1usize..40, kernel in (1usize..7, 1usize..7),
+        stride in (1usize..5, 1usize..5), padding in (0usize..4, 0usize..4), seed in 0u64..1000,
+    ) {
+        let padding = [padding.0.min(kernel.0 / 2), padding.1.min(kernel.1 / 2)];
+        let pool = MaxPool2d { kernel: [kernel.0, kernel.1], stride: [stride.0, stride.1], padding };
+        prop_assume!(pool.output("a test", [h, w]).is_ok());
+        for x in [random([b, c, h, w], seed), tied([b, c, h, w], seed)] {
+            judge(&pool, &[&x]);
+            let outs = run(&pool, &[&x]).unwrap();
+            judge(&MaxPool2dGrad { pool, image: [h, w] }, &[&random(outs[0].dims(), seed + 1), &outs[1]]);
+        }
+    }
+}
+
+#[test]
+fn a_code_that_no_window_has_leads_nowhere() {
+    let codes = Tensor::full(200u8, [1, 1, 2, 2], &Device::Cpu).unwrap();
+    let pool = MaxPool2d { kernel: [2, 2], stride: [2, 2], padding: [1, 1] };
+    let dx = run(&MaxPool2dGrad { pool, image: [2, 2] }, &[&random([1, 1, 2, 2], 1), &codes]).unwrap();
+    assert_eq!(dx[0].to_vec::<f32>().unwrap(), [0.0; 4]);
 }
