@@ -56,7 +56,7 @@ fn every_operation_matches_its_specification() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(30))]
+    #![proptest_config(cases(30))]
 
     /// Several channels: the sum of one may come out well in the straightforward computation by luck.
     #[test]

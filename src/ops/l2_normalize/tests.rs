@@ -26,7 +26,7 @@ fn every_shape_matches_its_specification() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(30))]
+    #![proptest_config(cases(30))]
 
     #[test]
     fn any_shape_matches(rows in 1usize..200, size in 1usize..150, seed in 0u64..1000) {

@@ -76,7 +76,7 @@ fn tied(dims: [usize; 4], seed: u64) -> Tensor {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn any_window_matches(
