@@ -14,9 +14,10 @@ mod resnet;
 #[cfg(test)]
 mod tests;
 
+pub use crate::ops::GlobalPool;
 pub use attention::{Transformer, TransformerConfig};
 pub use heads::{Activation, Head, Losses, Targets, Task};
 pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear};
 pub use module::{Module, Role};
 pub use pass::{Pass, Statistics};
-pub use resnet::{BasicBlock, GlobalPool, ResNet, ResNetConfig};
+pub use resnet::{BasicBlock, ResNet, ResNetConfig};

@@ -10,7 +10,7 @@ use crate::{
     cpu::{FoldedBlock, FoldedConv, FoldedEncoder},
     error::{Error, Result},
     nn::{BatchNorm, Conv2d, Pass, init, layers::module},
-    ops,
+    ops::{self, GlobalPool},
 };
 
 /// The shape of a [`ResNet`].
@@ -24,16 +24,6 @@ pub struct ResNetConfig {
     pub blocks: usize,
     /// How the last stage's pixels become one vector.
     pub pool: GlobalPool,
-}
-
-/// How the pixels of a feature map become one vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum GlobalPool {
-    /// Their mean, as published.
-    #[default]
-    Mean,
-    /// Their maximum, which learns faster where a small object fills a small part of its patch.
-    Max,
 }
 
 impl ResNetConfig {
@@ -215,6 +205,7 @@ impl ResNet {
         Ok(FoldedEncoder {
             stem: folded(&self.stem, &self.bn)?,
             blocks: blocks.collect::<Result<_>>()?,
+            pool: self.config.pool,
             matrix: matrix.map(Tensor::to_vec).transpose()?,
         })
     }
@@ -226,10 +217,7 @@ impl ResNet {
         for block in self.stages.iter().flatten() {
             x = block.forward(&x, pass)?;
         }
-        match self.config.pool {
-            GlobalPool::Mean => ops::global_avg_pool(&x),
-            GlobalPool::Max => ops::global_max_pool(&x),
-        }
+        ops::global_pool(&x, self.config.pool)
     }
 }
 

@@ -63,7 +63,7 @@ pub use losses::{Reduction, bce, bce_with_logits, cross_entropy, entropy_term, m
 pub use matmul::{MatMul, matmul, matmul_with};
 pub use perturbed_top_k::{perturbed_top_k, perturbed_top_k_with};
 pub use philox::{philox, random_words};
-pub use pool::{global_avg_pool, global_max_pool, max_pool2d};
+pub use pool::{GlobalPool, global_avg_pool, global_max_pool, global_pool, max_pool2d};
 pub use position::positional_encoding;
 pub use reduce::{argmax, max, mean, mean_all, sum, sum_all};
 pub use resize::{ResizeMode, resize};

@@ -164,6 +164,16 @@ impl Ips {
         &self.config
     }
 
+    /// Its patch encoder.
+    pub fn encoder(&self) -> &ResNet {
+        &self.encoder
+    }
+
+    /// Its cross-attention transformer.
+    pub fn transformer(&self) -> &Transformer {
+        &self.transformer
+    }
+
     /// The device that holds the network.
     pub fn device(&self) -> Device {
         self.encoder.parameters().first().map_or(Device::Cpu, |p| p.tensor().device())

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Device, Error, Rng,
+    Device, Error, Rng, Tensor,
     data::{DenseImage, PatchSource},
     nn::{Activation, GlobalPool, Module, Pass, ResNetConfig, Task},
     ops,
@@ -72,6 +72,33 @@ fn logits_do_not_depend_on_the_chunk() {
             let apart = net.logits(&images, &grid, chunk).unwrap();
             let first = chunk[0] as usize;
             assert_eq!(bits(&apart), bits(&ops::slice(&together, first..first + chunk.len()).unwrap()));
+        }
+    }
+}
+
+/// Scoring goes its own way to the logits; it must lead where the network in evaluation mode leads.
+#[test]
+fn logits_are_those_of_the_network_in_evaluation_mode() {
+    for pool in [GlobalPool::Mean, GlobalPool::Max] {
+        let mut config = config(6, 4);
+        config.use_position = false;
+        config.encoder.pool = pool;
+        let net = net(config);
+        let images = [image(50, 60, 2)];
+        let images = refs(&images);
+        let grid = net.grid(&images).unwrap();
+        let all: Vec<u32> = (0..grid.count() as u32).collect();
+        let mut pixels = vec![0; all.len() * 10 * 12];
+        images[0].read_patches(&grid, &all, &mut pixels).unwrap();
+        let patches = Tensor::from_slice(&pixels, [all.len(), 1, 10, 12], &Device::Cpu).unwrap();
+        let patches = ops::to_unit(&patches).unwrap();
+        let features = net.encoder().forward(&patches, &mut Pass::evaluation()).unwrap();
+        let queries = net.transformer().folded_queries().unwrap();
+        let wanted = ops::linear(&features, &queries, None).unwrap().to_vec::<f32>().unwrap();
+        let got = net.logits(&images, &grid, &all).unwrap().to_vec::<f32>().unwrap();
+        let size = wanted.iter().fold(0.0, |most: f32, v| most.max(v.abs()));
+        for (got, wanted) in got.iter().zip(&wanted) {
+            assert!((got - wanted).abs() <= 1e-5 * size, "{pool:?}: {got} for {wanted}");
         }
     }
 }

@@ -4,13 +4,16 @@
 use super::plane::{Plane, TILE};
 use crate::{
     cpu::vector::{Kernel, Simd},
-    ops::conv2d::cpu::{
-        forms::{Data, F4},
-        gather::Gather,
-        tile::{Finish, Step, Tile, even_part},
-        weights::Packed,
-        winograd::Filters,
-        winograd_tiles::{Grid, Target, multiply, output_tile, place, transform_tiles},
+    ops::{
+        GlobalPool,
+        conv2d::cpu::{
+            forms::{Data, F4},
+            gather::Gather,
+            tile::{Finish, Step, Tile, even_part},
+            weights::Packed,
+            winograd::Filters,
+            winograd_tiles::{Grid, Target, multiply, output_tile, place, transform_tiles},
+        },
     },
 };
 
@@ -22,7 +25,7 @@ pub(super) enum Weights {
     /// 3×3 with stride 1.
     Winograd(Filters),
     /// 3×3 or 1×1 with stride 1 or 2; the offsets of its taps from the pixel above and to the left of the first.
-    Direct { packed: Packed, gather: Gather, offsets: Vec<usize> },
+    Direct { packed: Packed, gather: Box<Gather>, offsets: Vec<usize> },
 }
 
 /// A convolution of `count` patches from one plane to another.
@@ -171,13 +174,14 @@ impl LayerJob<'_> {
     }
 }
 
-/// The mean over a patch's pixels, and perhaps a product with a matrix.
+/// The mean or maximum over a patch's pixels, and perhaps a product with a matrix.
 pub(super) struct HeadJob<'a> {
     pub(super) from: Plane,
     pub(super) x: *const f32,
+    pub(super) pool: GlobalPool,
     /// (rows, channels).
     pub(super) matrix: Option<&'a [f32]>,
-    /// The means, whole vectors.
+    /// What the pool gives, whole vectors.
     pub(super) features: &'a mut [f32],
     pub(super) to: &'a mut [f32],
 }
@@ -190,19 +194,27 @@ impl Kernel for HeadJob<'_> {
         let [height, width] = self.from.size;
         let surface = self.from.surface(S::LANES);
         let channels = self.from.channels;
-        let scale = 1.0 / (height * width) as f32;
+        let scale = match self.pool {
+            GlobalPool::Mean => 1.0 / (height * width) as f32,
+            GlobalPool::Max => 1.0,
+        };
         for block in 0..channels.div_ceil(S::LANES) {
             // SAFETY: the patch has these pixels, `features` whole vectors of channels.
             unsafe {
-                let mut sum = S::splat(0.0);
+                // The last ReLU left nothing below zero, so that zero begins a maximum as well as a sum.
+                let mut pooled = S::splat(0.0);
                 for row in 0..height {
                     let x = self.x.add(self.from.at(block, [row, 0], S::LANES));
                     for column in 0..width {
-                        sum = S::add(sum, S::load(x.add(column * S::LANES)));
+                        let x = S::load(x.add(column * S::LANES));
+                        pooled = match self.pool {
+                            GlobalPool::Mean => S::add(pooled, x),
+                            GlobalPool::Max => S::max(pooled, x),
+                        };
                     }
                 }
                 let to = self.features.as_mut_ptr().add(block * S::LANES);
-                S::store(to, S::mul(sum, S::splat(scale)));
+                S::store(to, S::mul(pooled, S::splat(scale)));
             }
         }
         debug_assert!(surface.unit > 0);

@@ -1,8 +1,8 @@
 //! The patch encoder in evaluation mode, kept in the cache from pixels to features.
 //!
 //! The network is a residual one of basic blocks (He et al. 2016) with batch norm folded into its weights: a stem
-//! (convolution, ReLU, 3×3 max pooling with stride 2), blocks of two 3×3 convolutions around a shortcut, the mean over
-//! pixels, and perhaps a product with a matrix. Weights are packed once. A task takes a few patches through the whole
+//! (convolution, ReLU, 3×3 max pooling with stride 2), blocks of two 3×3 convolutions around a shortcut, the mean or
+//! maximum over pixels, and perhaps a product with a matrix. Weights are packed once. A task takes a few patches through the whole
 //! network in one thread: patches are read where they stand in the image, and what lies between layers never leaves the
 //! task's scratch. Deeper stages, whose weights are larger and whose patches are smaller, take more patches at a time
 //! than earlier ones, so that each passage of the weights through the cache serves enough pixels.
@@ -23,7 +23,7 @@ use crate::{
     },
     error::{Error, Result},
     ops::{
-        Conv2d,
+        Conv2d, GlobalPool,
         conv2d::cpu::{
             form,
             gather::Gather,
@@ -74,6 +74,8 @@ pub struct FoldedEncoder {
     pub stem: FoldedConv,
     /// The residual blocks.
     pub blocks: Vec<FoldedBlock>,
+    /// How the last block's pixels become the features.
+    pub pool: GlobalPool,
     /// (R, D): the result is its product with the features instead of the features.
     pub matrix: Option<Vec<f32>>,
 }
@@ -107,11 +109,11 @@ pub struct Patches<'a> {
 /// An encoder packed for patches of one size on this processor.
 ///
 /// ```
-/// use foveate::cpu::{FoldedConv, FoldedEncoder, PackedEncoder, Patches, Pixels};
+/// use foveate::{cpu::{FoldedConv, FoldedEncoder, PackedEncoder, Patches, Pixels}, ops::GlobalPool};
 /// # fn main() -> foveate::Result<()> {
 /// // A stem alone: one channel, a 1×1 kernel that doubles, then ReLU, pooling, and the mean.
 /// let stem = FoldedConv { weight: vec![2.0], bias: vec![0.0], kernel: 1, stride: 1 };
-/// let encoder = PackedEncoder::new(&FoldedEncoder { stem, blocks: vec![], matrix: None }, 1, [2, 2])?;
+/// let encoder = PackedEncoder::new(&FoldedEncoder { stem, blocks: vec![], pool: GlobalPool::Mean, matrix: None }, 1, [2, 2])?;
 /// let image = [0_u8, 255, 0, 0, 0, 51];
 /// let patches = Patches {
 ///     pixels: Pixels::U8(&image),
@@ -133,6 +135,7 @@ pub struct PackedEncoder {
     stem: Stem,
     blocks: Vec<Block>,
     stages: Vec<Stage>,
+    pool: GlobalPool,
     matrix: Option<Vec<f32>>,
     outputs: usize,
     /// Floats of a thread's scratch: planes, then stem, transformed tiles, products, features.
@@ -164,7 +167,7 @@ impl FoldedConv {
     fn gather(&self, channels: usize, size: [usize; 2]) -> Result<Gather> {
         let out = self.bias.len();
         let conv = Conv2d::new(self.stride, self.kernel / 2);
-        if self.kernel % 2 == 0 || self.weight.len() != out * channels * self.kernel * self.kernel {
+        if self.kernel.is_multiple_of(2) || self.weight.len() != out * channels * self.kernel * self.kernel {
             return Err(wrong(format!(
                 "{} weights are no ({out}, {channels}, k, k) with k = {}, which must be odd",
                 self.weight.len(),
@@ -207,7 +210,7 @@ impl FoldedConv {
         let inside = 1 - self.kernel / 2;
         let offsets = gather.offsets(row, lanes).concat();
         let offsets = offsets.into_iter().map(|offset| offset + inside * (row + lanes)).collect();
-        Ok((Weights::Direct { packed, gather, offsets }, to))
+        Ok((Weights::Direct { packed, gather: Box::new(gather), offsets }, to))
     }
 }
 
@@ -262,8 +265,8 @@ impl PackedEncoder {
                 return Err(wrong(format!("{} values are no (R, {}) matrix", matrix.len(), plane.channels)));
             }
         };
-        let matrix = encoder.matrix.clone();
-        Ok(PackedEncoder { level, channels, patch, stem, blocks, stages, matrix, outputs, scratch })
+        let (pool, matrix) = (encoder.pool, encoder.matrix.clone());
+        Ok(PackedEncoder { level, channels, patch, stem, blocks, stages, pool, matrix, outputs, scratch })
     }
 
     /// Values per patch: R with a matrix, else the features D.
@@ -450,7 +453,7 @@ impl<'a> Task<'a> {
         for (patch, to) in to.chunks_exact_mut(self.encoder.outputs).take(count).enumerate() {
             let [x, _] = self.plane(last, patch);
             let (from, matrix) = (self.encoder.stages[last].plane, self.encoder.matrix.as_deref());
-            let job = HeadJob { from, x, matrix, features: &mut *self.features, to };
+            let job = HeadJob { from, x, pool: self.encoder.pool, matrix, features: &mut *self.features, to };
             // SAFETY: the plane is that of the last stage, and `features` holds all its channels.
             unsafe { vector::run(self.encoder.level, job) }
         }

@@ -37,7 +37,7 @@ fn network(
         }
     }
     let matrix = rows.map(|rows| (0..rows * from).map(|_| rng.normal()).collect());
-    FoldedEncoder { stem, blocks: all, matrix }
+    FoldedEncoder { stem, blocks: all, pool: GlobalPool::Mean, matrix }
 }
 
 /// Channels of rows of columns.
@@ -101,8 +101,11 @@ fn specification(net: &FoldedEncoder, patch: Image) -> Vec<f64> {
         let beside = block.shortcut.as_ref().map_or_else(|| x.clone(), |conv| convolve(&x, conv));
         x = relu(each(y, |c, r, q, v| v + beside[c][r][q]));
     }
-    let mean = |p: &Vec<Vec<f64>>| p.iter().flatten().sum::<f64>() / (p.len() * p[0].len()) as f64;
-    let features: Vec<f64> = x.iter().map(mean).collect();
+    let pooled = |p: &Vec<Vec<f64>>| match net.pool {
+        GlobalPool::Mean => p.iter().flatten().sum::<f64>() / (p.len() * p[0].len()) as f64,
+        GlobalPool::Max => p.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max),
+    };
+    let features: Vec<f64> = x.iter().map(pooled).collect();
     let product = |row: &[f32]| row.iter().zip(&features).map(|(w, f)| f64::from(*w) * f).sum();
     match &net.matrix {
         None => features,
@@ -135,8 +138,14 @@ fn judge(
     patch: [usize; 2],
     count: usize,
 ) {
-    let rng = &mut Rng::new(7);
-    let net = network(channels, widths, blocks, rows, rng);
+    for pool in [GlobalPool::Mean, GlobalPool::Max] {
+        let net = FoldedEncoder { pool, ..network(channels, widths, blocks, rows, &mut Rng::new(7)) };
+        judge_network(&net, channels, patch, count);
+    }
+}
+
+fn judge_network(net: &FoldedEncoder, channels: usize, patch: [usize; 2], count: usize) {
+    let rng = &mut Rng::new(8);
     let side = patch[0].max(patch[1]) + 9;
     let (bytes, corners) = image(channels, side, patch, count, rng);
     let floats: Vec<f32> = bytes.iter().map(|&b| f32::from(b)).collect();
@@ -148,11 +157,11 @@ fn judge(
         .flat_map(|&corner| {
             let row = |c: usize, r: usize| (0..patch[1]).map(|q| pixel(corner, c, r, q)).collect();
             let x = (0..channels).map(|c| (0..patch[0]).map(|r| row(c, r)).collect()).collect();
-            specification(&net, x)
+            specification(net, x)
         })
         .collect();
     for level in levels() {
-        let encoder = PackedEncoder::at(level, &net, channels, patch).unwrap();
+        let encoder = PackedEncoder::at(level, net, channels, patch).unwrap();
         for pixels in [Pixels::U8(&bytes), Pixels::F32(&floats)] {
             let (scale, shift) = (&SCALE[..channels], &SHIFT[..channels]);
             let patches =
@@ -161,7 +170,7 @@ fn judge(
             encoder.encode(&patches, &mut got).unwrap();
             let error = rms(got.iter().zip(&truth).map(|(a, b)| f64::from(*a) - b));
             let size = rms(truth.iter().copied());
-            assert!(error <= 1e-5 * size, "{level:?} {widths:?} of {patch:?}: {error:e} of {size:e}");
+            assert!(error <= 1e-5 * size, "{level:?} {:?} of {patch:?}: {error:e} of {size:e}", net.pool);
         }
     }
 }

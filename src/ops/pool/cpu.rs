@@ -142,8 +142,8 @@ fn take_lines<const N: usize>(mut lines: [&[f32]; N], i: usize, column: &mut [i6
     lines.iter_mut().for_each(|line| *line = &line[..n]);
     for c in 0..n {
         let mut best = column[c];
-        for k in 0..N {
-            best = best.max(rank(lines[k][c], i + k));
+        for (k, line) in lines.iter().enumerate() {
+            best = best.max(rank(line[c], i + k));
         }
         column[c] = best;
     }
@@ -167,8 +167,8 @@ fn take_columns<const N: usize>(mut columns: [&[i64]; N], j: usize, best: &mut [
     columns.iter_mut().for_each(|column| *column = &column[..n]);
     for q in 0..n {
         let mut most = best[q];
-        for k in 0..N {
-            most = most.max(columns[k][q] + (0xFFFF - (j + k) as i64));
+        for (k, column) in columns.iter().enumerate() {
+            most = most.max(column[q] + (0xFFFF - (j + k) as i64));
         }
         best[q] = most;
     }

@@ -153,3 +153,29 @@ pub fn global_max_pool(x: &Tensor) -> Result<Tensor> {
         axes("global_max_pool", "the image", &Meta::new(x.dims(), x.dtype()), "(B, C, H, W)")?;
     ops::max(x, &[2, 3])
 }
+
+/// How the pixels of a feature map become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum GlobalPool {
+    /// Their mean, as in the published encoders.
+    #[default]
+    Mean,
+    /// Their maximum, which learns faster where a small object fills a small part of its patch.
+    Max,
+}
+
+/// [`global_avg_pool`] or [`global_max_pool`]: x (B, C, H, W) to (B, C).
+///
+/// ```
+/// use foveate::{Device, Tensor, ops};
+/// # fn main() -> foveate::Result<()> {
+/// let x = Tensor::from_slice(&[1.0_f32, 5.0, 2.0, 4.0], [1, 1, 2, 2], &Device::Cpu)?;
+/// assert_eq!(ops::global_pool(&x, ops::GlobalPool::Max)?.to_vec::<f32>()?, [5.0]);
+/// # Ok(()) }
+/// ```
+pub fn global_pool(x: &Tensor, pool: GlobalPool) -> Result<Tensor> {
+    match pool {
+        GlobalPool::Mean => global_avg_pool(x),
+        GlobalPool::Max => global_max_pool(x),
+    }
+}
