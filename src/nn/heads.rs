@@ -42,8 +42,8 @@ impl Task {
     /// Loss of probabilities (B, C) against labels: i32 (B) for softmax tasks, f32 (B, C) of zeros and ones for sigmoid.
     pub fn loss(&self, probabilities: &Tensor, labels: &Tensor) -> Result<Tensor> {
         match self.activation {
-            Activation::Softmax => ops::nll(probabilities, labels, 1e-6),
-            Activation::Sigmoid => ops::bce(probabilities, labels),
+            Activation::Softmax => ops::nll(probabilities, labels, None, 1e-6, ops::Reduction::Mean),
+            Activation::Sigmoid => ops::bce(probabilities, labels, ops::Reduction::Mean),
         }
     }
 

@@ -59,7 +59,7 @@ pub use image::{normalize_image, to_unit};
 pub use l2_normalize::l2_normalize;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
-pub use losses::{Reduction, bce, bce_with_logits, cross_entropy, entropy_term, mse, nll};
+pub use losses::{Reduction, bce, bce_with_logits, cross_entropy, entropy, entropy_term, mse, nll};
 pub use matmul::{MatMul, matmul, matmul_with};
 pub use perturbed_top_k::{perturbed_top_k, perturbed_top_k_with};
 pub use philox::{philox, random_words};

@@ -48,7 +48,9 @@ table! {
     layer_norm: LayerNorm, LayerNormGrad;
     linear: Linear;
     matmul: MatMul;
-    losses: Bce, BceGrad, BceWithLogits, BceWithLogitsGrad, CrossEntropy, CrossEntropyGrad, Nll, NllGrad;
+    losses: ClassLoss<CrossEntropy>, ClassLossGrad<CrossEntropy>, ClassLoss<Nll>, ClassLossGrad<Nll>, Entropy, EntropyGrad,
+        PairLoss<Bce>, PairLossGrad<Bce>, PairLoss<BceWithLogits>, PairLossGrad<BceWithLogits>, PairLoss<Mse>,
+        PairLossGrad<Mse>;
     perturbed_top_k: PerturbedTopK, PerturbedTopKGrad;
     philox: Philox, RandomWords;
     pool: MaxPool2d, MaxPool2dGrad;

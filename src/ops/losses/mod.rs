@@ -1,63 +1,29 @@
-//! Losses: each reduces a batch to one number.
+//! Losses, each a scalar with a gradient operation of its own, and the entropy of attention.
 //!
-//! Every loss is a pair of operations, the value and the gradient of its first operand times the gradient of the value.
-//! The arithmetic of one row or element is written once, in `terms.rs`, over [`Real`](crate::spec::Real) numbers.
+//! * of a class index: [`cross_entropy`] of logits and [`nll`] of probabilities, with optional class weights;
+//! * of pairs of numbers: [`bce_with_logits`], [`bce`] and [`mse`];
+//! * [`entropy`] of each row of probabilities, for regularisers.
+//!
+//! Sums are in `f64` and in the order of the elements, so a loss has the same bits on every run.
 
-mod classes;
-mod elements;
-mod terms;
+mod class;
+mod entropy;
+mod pair;
 #[cfg(test)]
 mod tests;
 
-pub use classes::{CrossEntropy, CrossEntropyGrad, Nll, NllGrad, cross_entropy, nll};
-pub use elements::{Bce, BceGrad, BceWithLogits, BceWithLogitsGrad, bce, bce_with_logits, entropy_term, mse};
-
-use crate::{
-    Tensor,
-    device::Meta,
-    error::{Error, Result},
-    tape::{Backward, Given, Gradients},
+pub use class::{ClassKind, ClassLoss, ClassLossGrad, CrossEntropy, Nll, cross_entropy, nll};
+pub use entropy::{Entropy, EntropyGrad, entropy, entropy_term};
+pub use pair::{
+    Bce, BceWithLogits, Mse, Operand, PairKind, PairLoss, PairLossGrad, bce, bce_with_logits, mse,
 };
-use smallvec::SmallVec;
-use std::fmt::Debug;
 
-/// How the terms of a batch become one number.
+/// How the losses of the elements become one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Reduction {
-    /// Their mean (with class weights: the weighted mean).
+    /// Their mean; with class weights, the weighted mean. NaN if there are none.
     #[default]
     Mean,
     /// Their sum.
     Sum,
-}
-
-/// The record of a loss whose gradient is one operation on (dy, operands …).
-#[derive(Debug)]
-struct LossGrad<O> {
-    op: O,
-    operands: SmallVec<[Tensor; 3]>,
-}
-
-impl<O: crate::device::Op> Backward for LossGrad<O> {
-    fn backward(&self, dy: &Given, to: &mut Gradients) -> Result<()> {
-        to.give(0, || {
-            let mut ins: SmallVec<[&Tensor; 4]> = SmallVec::new();
-            ins.push(dy.one()?);
-            ins.extend(&self.operands);
-            crate::device::run1(&self.op, &ins)
-        })
-    }
-
-    fn saved(&self) -> SmallVec<[&Tensor; 4]> {
-        self.operands.iter().collect()
-    }
-}
-
-/// Checks that two operands have one shape with at least one element.
-fn same_shape(op: &'static str, a: &Meta, b: &Meta) -> Result<()> {
-    if a.dims != b.dims || a.dims.elements() == 0 {
-        let what = format!("shapes {} and {}: they must be equal and not empty", a.dims, b.dims);
-        return Err(Error::shape(op, what));
-    }
-    Ok(())
 }
