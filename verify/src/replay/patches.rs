@@ -27,7 +27,7 @@ pub(super) fn replay(case: &Case, device: &Device, to: &mut Comparison) -> Resul
         "conv2d" => {
             let [vertical, horizontal] = case.pair("padding")?;
             let padding = [vertical, vertical, horizontal, horizontal];
-            let conv = ops::Conv2d { stride: case.pair("stride")?, padding, groups: 1 };
+            let conv = ops::Conv2d { stride: case.pair("stride")?, padding, ..ops::Conv2d::new(1, 0) };
             let biased = case.tensors.contains_key("input.bias");
             let inputs: &[&str] = if biased { &["x", "weight", "bias"] } else { &["x", "weight"] };
             one(case, device, to, inputs, |x| Ok(ops::conv2d(&x[0], &x[1], x.get(2), conv)?))
