@@ -16,7 +16,7 @@ use foveate::{
     select::{Ips, IpsConfig},
     train::{Accuracy, Dataset, StepReport, TrainConfig, Trainer, evaluate},
 };
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -34,7 +34,8 @@ struct Arguments {
     /// What to train; every option below overrides a part of it
     #[arg(long, value_enum, default_value = "small")]
     config: Config,
-    /// Device: cpu, wgpu or cuda, which must have every operation the network needs
+    /// Device: cpu, wgpu, cuda, cuda:1 …, or best (CUDA, else a GPU through wgpu, else the CPU). It must have every
+    /// operation that the network needs
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Height and width of an image, in pixels
@@ -138,9 +139,8 @@ impl Plan {
         data.canvas = [canvas; 2];
         data.digit_size = digit;
         data.seed = a.seed;
-        // The published 50 patterns on 1500² keep the same density on a smaller canvas.
-        let density = (50.0 * (canvas as f64 / 1500.0).powi(2)).round() as usize;
-        data.noise_count = a.noise_count.unwrap_or(if small { density.max(2) } else { data.noise_count });
+        // Five times as dense as the published 50 on 1500², which would be 2 on a canvas of 300.
+        data.noise_count = a.noise_count.unwrap_or(if small { 10 } else { data.noise_count });
         data.check()?;
         let encoder = if small { ResNetConfig::small(1) } else { ResNetConfig::truncated(1) };
         let iteration = a.iteration.unwrap_or(memory);
@@ -150,7 +150,7 @@ impl Plan {
         net.elide_constant = small;
         let mut train = TrainConfig { seed: a.seed, ..TrainConfig::megapixel_mnist() };
         if small {
-            (train.epochs, train.warmup_epochs) = (12, 1);
+            (train.epochs, train.warmup_epochs) = (20, 1);
         }
         train.epochs = a.epochs.unwrap_or(train.epochs);
         train.batch = a.batch.unwrap_or(train.batch);
@@ -212,7 +212,14 @@ fn open(name: &str) -> Result<Device> {
         "cpu" => Ok(Device::Cpu),
         "wgpu" => Device::wgpu(),
         "cuda" => Device::cuda(0),
-        other => Err(Error::NoDevice { device: other.to_owned(), why: "it is cpu, wgpu or cuda".to_owned() }),
+        "best" => Device::best(),
+        other => match other.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok()) {
+            Some(ordinal) => Device::cuda(ordinal),
+            None => {
+                let why = "it is cpu, wgpu, cuda, cuda:N or best".to_owned();
+                Err(Error::NoDevice { device: other.to_owned(), why })
+            }
+        },
     }
 }
 
@@ -259,6 +266,15 @@ fn training(
         bar.set_message(log.message());
         if saved.elapsed() > BETWEEN_CHECKPOINTS {
             save(trainer, log)?;
+            if bar.is_hidden() {
+                let left = HumanDuration(bar.eta());
+                println!(
+                    "step {} of {}  {}  {left} left",
+                    trainer.steps_done(),
+                    trainer.steps(),
+                    log.message()
+                );
+            }
             saved = Instant::now();
         }
     }
