@@ -1,6 +1,6 @@
 //! Writes pictures of the data that the crate can make: digits, noise patterns, whole canvases.
 //!
-//! `cargo run --release --example gallery --features data -- [OUT] [MNIST]`: into the folder OUT (default `gallery`), with
+//! `cargo run --release --example gallery -- [OUT] [MNIST]`: into the folder OUT (default `gallery`), with
 //! the built-in digits or, when its folder is named, with those of MNIST.
 
 use std::{path::Path, time::Instant};

@@ -200,47 +200,47 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { enter_avx2(kernel) }
         }
         #[inline(always)]
         unsafe fn splat(x: f32) -> __m256 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm256_set1_ps(x) }
         }
         #[inline(always)]
         unsafe fn load(p: *const f32) -> __m256 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm256_loadu_ps(p) }
         }
         #[inline(always)]
         unsafe fn store(p: *mut f32, v: __m256) {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm256_storeu_ps(p, v) }
         }
         #[inline(always)]
         unsafe fn add(a: __m256, b: __m256) -> __m256 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm256_add_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn sub(a: __m256, b: __m256) -> __m256 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm256_sub_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn mul(a: __m256, b: __m256) -> __m256 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm256_mul_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn mul_add(a: __m256, b: __m256, c: __m256) -> __m256 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm256_fmadd_ps(a, b, c) }
         }
         #[inline(always)]
         unsafe fn max(a: __m256, b: __m256) -> __m256 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm256_max_ps(a, b) }
         }
         #[inline(always)]
@@ -298,47 +298,47 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { enter_avx512(kernel) }
         }
         #[inline(always)]
         unsafe fn splat(x: f32) -> __m512 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm512_set1_ps(x) }
         }
         #[inline(always)]
         unsafe fn load(p: *const f32) -> __m512 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm512_loadu_ps(p) }
         }
         #[inline(always)]
         unsafe fn store(p: *mut f32, v: __m512) {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm512_storeu_ps(p, v) }
         }
         #[inline(always)]
         unsafe fn add(a: __m512, b: __m512) -> __m512 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm512_add_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn sub(a: __m512, b: __m512) -> __m512 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm512_sub_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn mul(a: __m512, b: __m512) -> __m512 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm512_mul_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
         #[inline(always)]
         unsafe fn max(a: __m512, b: __m512) -> __m512 {
-            // SAFETY: see above.
+            // SAFETY: the trait demands the features of the processor and valid pointers.
             unsafe { _mm512_max_ps(a, b) }
         }
         #[inline(always)]

@@ -53,7 +53,7 @@ pub(crate) struct Shared {
 
 // SAFETY: the pointer is only dereferenced through `at`, whose callers keep their places apart.
 unsafe impl Send for Shared {}
-// SAFETY: as above.
+// SAFETY: shared references read no more than `at` lends, whose callers keep their places apart.
 unsafe impl Sync for Shared {}
 
 impl Shared {

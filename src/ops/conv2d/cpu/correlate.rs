@@ -91,13 +91,13 @@ impl Correlate {
     #[inline(always)]
     pub(crate) unsafe fn run<S: Simd>(self, vectors: usize, rows: usize, width: usize) {
         debug_assert!(rows * width <= S::TILE && (1..=2).contains(&vectors));
-        // SAFETY: passed on.
+        // SAFETY: the caller upholds what this function itself asks for.
         unsafe { if vectors == 2 { self.rows::<S, 2>(rows, width) } else { self.rows::<S, 1>(rows, width) } }
     }
 
     #[inline(always)]
     unsafe fn rows<S: Simd, const NV: usize>(self, rows: usize, width: usize) {
-        // SAFETY: passed on.
+        // SAFETY: the caller upholds what this function itself asks for.
         unsafe {
             match (rows, width) {
                 (1, 1) => S::enter(Run::<NV, 1, 1>(self)),

@@ -192,7 +192,7 @@ impl Tile {
     #[inline(always)]
     pub(crate) unsafe fn run<S: Simd>(self, vectors: usize, rows: usize, width: usize, step: Step) {
         debug_assert!(rows * width <= S::TILE && (1..=2).contains(&vectors));
-        // SAFETY: passed on.
+        // SAFETY: the caller upholds what this function itself asks for.
         unsafe {
             if vectors == 2 {
                 self.step::<S, 2>(rows, width, step)
@@ -204,7 +204,7 @@ impl Tile {
 
     #[inline(always)]
     unsafe fn step<S: Simd, const NV: usize>(self, rows: usize, width: usize, step: Step) {
-        // SAFETY: passed on.
+        // SAFETY: the caller upholds what this function itself asks for.
         unsafe {
             match (step, rows) {
                 (Step::Blocked1, 1) => self.row::<S, NV, BLOCKED_1>(width),
@@ -222,7 +222,7 @@ impl Tile {
 
     #[inline(always)]
     unsafe fn row<S: Simd, const NV: usize, const STEP: usize>(self, width: usize) {
-        // SAFETY: passed on.
+        // SAFETY: the caller upholds what this function itself asks for.
         unsafe {
             match width {
                 1 => S::enter(Run::<NV, 1, 1, STEP>(self)),
@@ -246,7 +246,7 @@ impl Tile {
 
     #[inline(always)]
     unsafe fn two_rows<S: Simd, const NV: usize, const STEP: usize>(self, width: usize) {
-        // SAFETY: passed on.
+        // SAFETY: the caller upholds what this function itself asks for.
         unsafe {
             match width {
                 1 => S::enter(Run::<NV, 2, 1, STEP>(self)),

@@ -97,7 +97,7 @@ impl Units {
         to: &mut [f32],
     ) -> Surface {
         let size = self.window();
-        // SAFETY: passed on.
+        // SAFETY: the caller upholds what this function itself asks for.
         unsafe { self.pack::<S>(x, self.source, channels, self.low, size, [first, count], to) }
     }
 
@@ -115,7 +115,7 @@ impl Units {
         to: &mut [f32],
     ) -> Surface {
         let size = self.pixels();
-        // SAFETY: passed on.
+        // SAFETY: the caller upholds what this function itself asks for.
         unsafe { self.pack::<S>(y, self.target, channels, [0, 0], size, [first, count], to) }
     }
 

@@ -125,7 +125,7 @@ impl Kernel for Vector<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: passed on.
+        // SAFETY: the caller upholds what this function itself asks for.
         unsafe {
             match self.size {
                 Size::Two => self.filters::<S, F2, 2, 4>(),
@@ -231,7 +231,7 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: passed on.
+        // SAFETY: the caller upholds what this function itself asks for.
         unsafe {
             match self.plan.filters.size {
                 Size::Two => self.form::<S, F2, 2, 4>(),

@@ -110,7 +110,7 @@ impl Kernel for Part<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: passed on.
+        // SAFETY: the caller upholds what this function itself asks for.
         unsafe {
             match self.size {
                 Size::Two => self.form::<S, F2, 2, 4>(),

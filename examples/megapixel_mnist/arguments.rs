@@ -1,0 +1,148 @@
+//! What the command line says, and the plan it makes: data, network and training.
+
+use clap::{Parser, ValueEnum};
+use foveate::{
+    Result,
+    data::{MegapixelConfig, NoiseKind, Thickness},
+    nn::{ResNetConfig, Task},
+    select::IpsConfig,
+    train::TrainConfig,
+};
+use std::path::PathBuf;
+
+/// Train Iterative Patch Selection on Megapixel MNIST.
+///
+/// Without --mnist the digits are drawn by a built-in generator, so nothing has to be downloaded.
+#[derive(Parser, Debug)]
+pub(crate) struct Arguments {
+    /// Folder of the four MNIST files (IDX, gzip or not)
+    #[arg(long)]
+    pub(crate) mnist: Option<PathBuf>,
+    /// What to train; every option below overrides a part of it
+    #[arg(long, value_enum, default_value = "small")]
+    pub(crate) config: Config,
+    /// Device: cpu, wgpu, cuda, cuda:1 …, or best (CUDA, else a GPU through wgpu, else the CPU). It must have every
+    /// operation that the network needs
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Height and width of an image, in pixels
+    #[arg(long)]
+    pub(crate) canvas: Option<usize>,
+    /// Height and width of a patch, in pixels
+    #[arg(long)]
+    pub(crate) patch: Option<usize>,
+    /// Distance of neighbouring patches, in pixels; the patch size by default
+    #[arg(long)]
+    pub(crate) stride: Option<usize>,
+    /// Patches kept by selection, M
+    #[arg(long)]
+    pub(crate) memory: Option<usize>,
+    /// Patches seen per iteration of selection, I
+    #[arg(long)]
+    pub(crate) iteration: Option<usize>,
+    /// Kind of noise
+    #[arg(long, value_enum, default_value = "lines")]
+    pub(crate) noise: Noise,
+    /// Thickness of Bézier noise, in pixels of a 28 by 28 pattern
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) thickness: f32,
+    /// Noise patterns per image
+    #[arg(long)]
+    pub(crate) noise_count: Option<usize>,
+    /// Height and width of a digit, in pixels
+    #[arg(long)]
+    pub(crate) digit: Option<usize>,
+    /// Training images
+    #[arg(long)]
+    pub(crate) train_images: Option<usize>,
+    /// Test images
+    #[arg(long)]
+    pub(crate) test_images: Option<usize>,
+    /// Passes over the training images
+    #[arg(long)]
+    pub(crate) epochs: Option<usize>,
+    /// Images per step
+    #[arg(long)]
+    pub(crate) batch: Option<usize>,
+    /// Peak learning rate
+    #[arg(long)]
+    pub(crate) learning_rate: Option<f64>,
+    /// Seed of the data, the first weights and everything random
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Go on from the checkpoint in the output folder
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Stop after this many steps of the run, leaving a checkpoint
+    #[arg(long)]
+    pub(crate) stop_after: Option<usize>,
+    /// Folder for checkpoint, curves and attention maps
+    #[arg(long, default_value = "runs/megapixel_mnist")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Config {
+    /// Canvas 300, patch 50, M = I = 12, a small encoder: learns in minutes on two CPU cores
+    Small,
+    /// The published configuration: canvas 1500, patch 50, M = I = 100, truncated ResNet-18, 150 epochs
+    #[value(name = "mnist-1500")]
+    Mnist1500,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Noise {
+    /// Straight lines
+    Lines,
+    /// Bézier curves of 4, 6 or 8 control points
+    Bezier,
+}
+
+/// Everything that the arguments decide.
+pub(crate) struct Plan {
+    pub(crate) data: MegapixelConfig,
+    pub(crate) net: IpsConfig,
+    pub(crate) train: TrainConfig,
+    pub(crate) train_images: usize,
+    pub(crate) test_images: usize,
+}
+
+impl Plan {
+    pub(crate) fn new(a: &Arguments) -> Result<Self> {
+        let small = matches!(a.config, Config::Small);
+        let (canvas, memory, images, test) =
+            if small { (300, 12, 8000, 500) } else { (1500, 100, 5000, 1000) };
+        let canvas = a.canvas.unwrap_or(canvas);
+        let patch = a.patch.unwrap_or(50);
+        let memory = a.memory.unwrap_or(memory);
+        let digit = a.digit.unwrap_or(28);
+        let mut data = match a.noise {
+            Noise::Lines => MegapixelConfig::ips(),
+            Noise::Bezier => MegapixelConfig::bezier([canvas; 2], digit, a.thickness),
+        };
+        if let NoiseKind::Bezier { thickness } = &mut data.noise {
+            *thickness = Thickness::Exact(a.thickness);
+        }
+        data.canvas = [canvas; 2];
+        data.digit_size = digit;
+        data.seed = a.seed;
+        // Five times as dense as the published 50 on 1500², which would be 2 on a canvas of 300.
+        data.noise_count = a.noise_count.unwrap_or(if small { 10 } else { data.noise_count });
+        data.check()?;
+        let encoder = if small { ResNetConfig::small(1) } else { ResNetConfig::truncated(1) };
+        let iteration = a.iteration.unwrap_or(memory);
+        let tasks = Task::megapixel_mnist();
+        let mut net = IpsConfig::with_encoder(encoder, [patch; 2], memory, iteration, tasks, true);
+        net.stride = [a.stride.unwrap_or(patch); 2];
+        net.elide_constant = small;
+        let mut train = TrainConfig { seed: a.seed, ..TrainConfig::megapixel_mnist() };
+        if small {
+            (train.epochs, train.warmup_epochs) = (20, 1);
+        }
+        train.epochs = a.epochs.unwrap_or(train.epochs);
+        train.batch = a.batch.unwrap_or(train.batch);
+        train.learning_rate = a.learning_rate.unwrap_or(train.learning_rate);
+        let (train_images, test_images) = (a.train_images.unwrap_or(images), a.test_images.unwrap_or(test));
+        Ok(Plan { data, net, train, train_images, test_images })
+    }
+}

@@ -1,0 +1,78 @@
+//! The course of training: a CSV file that resuming reads back, a line of text, and two pictures.
+
+use foveate::{Error, Result, checkpoint::write_whole, nn::Task, plot, train::StepReport};
+use std::path::Path;
+
+/// The course of training: a row per step, smoothed for display.
+#[derive(Default)]
+pub(crate) struct Log {
+    /// step, loss, share right per task.
+    rows: Vec<(usize, f32, Vec<f32>)>,
+}
+
+impl Log {
+    const WINDOW: usize = 100;
+
+    pub(crate) fn push(&mut self, report: &StepReport) {
+        let right = report.correct.iter().map(|c| *c as f32 / report.images as f32).collect();
+        self.rows.push((report.step, report.loss, right));
+    }
+
+    /// Means over the last rows up to `end`: loss, then the tasks.
+    fn smoothed(&self, end: usize) -> Vec<f32> {
+        let rows = &self.rows[end.saturating_sub(Self::WINDOW)..end];
+        let mut means = vec![0.0; 1 + rows.first().map_or(0, |r| r.2.len())];
+        for (_, loss, right) in rows {
+            means[0] += loss / rows.len() as f32;
+            means[1..].iter_mut().zip(right).for_each(|(m, r)| *m += r / rows.len() as f32);
+        }
+        means
+    }
+
+    pub(crate) fn message(&self) -> String {
+        let means = self.smoothed(self.rows.len());
+        let tasks: Vec<String> = means[1..].iter().map(|m| format!("{:.0}", 100.0 * m)).collect();
+        format!("loss {:.3}  maj/max/top/multi {} %", means[0], tasks.join("/"))
+    }
+
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let mut text = String::from("step,loss,majority,max,top,multi\n");
+        for (step, loss, right) in &self.rows {
+            let right: Vec<String> = right.iter().map(f32::to_string).collect();
+            text.push_str(&format!("{step},{loss},{}\n", right.join(",")));
+        }
+        write_whole(path, text.as_bytes())
+    }
+
+    /// The rows before `step` of an earlier run.
+    pub(crate) fn read(path: &Path, step: usize) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let mut log = Log::default();
+        for line in text.lines().skip(1) {
+            let fields: Vec<&str> = line.split(',').collect();
+            let number = |at: usize| fields.get(at).and_then(|f| f.parse::<f32>().ok());
+            let row = fields.first().and_then(|f| f.parse::<usize>().ok()).zip(number(1));
+            let (at, loss) =
+                row.ok_or_else(|| Error::file(path, format!("a line that is not a row of the log: {line}")))?;
+            if at < step {
+                log.rows.push((at, loss, (2..fields.len()).filter_map(number).collect()));
+            }
+        }
+        Ok(log)
+    }
+
+    pub(crate) fn draw(&self, out: &Path, tasks: &[Task]) -> Result<()> {
+        let every = (self.rows.len() / 400).max(1);
+        let series = |name: &str, column: usize| plot::Series {
+            name: name.to_owned(),
+            points: (every..=self.rows.len())
+                .step_by(every)
+                .map(|end| (self.rows[end - 1].0 as f64, f64::from(self.smoothed(end)[column])))
+                .collect(),
+        };
+        let accuracies: Vec<plot::Series> =
+            tasks.iter().enumerate().map(|(at, task)| series(&task.name, at + 1)).collect();
+        plot::curves(out.join("curves.png"), "accuracy in training", ["step", "share right"], &accuracies)?;
+        plot::curves(out.join("loss.png"), "training loss", ["step", "loss"], &[series("loss", 0)])
+    }
+}

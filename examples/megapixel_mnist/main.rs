@@ -1,0 +1,140 @@
+//! Trains Iterative Patch Selection on Megapixel MNIST from scratch: images that are almost entirely empty, in which
+//! five small digits hide among noise. Shows progress, writes checkpoints, learning curves and attention maps, and can
+//! be stopped (Ctrl-C) and resumed at any time.
+//!
+//!     cargo run --release --example megapixel_mnist -- --help
+
+mod arguments;
+mod log;
+
+use arguments::{Arguments, Plan};
+use clap::Parser;
+use foveate::{
+    Error, Result, Rng,
+    data::{Digits, MegapixelMnist, Mnist, PatchSource, Split, strokes},
+    nn::{Module, Pass},
+    plot,
+    select::Ips,
+    train::{Accuracy, Dataset, Trainer, evaluate},
+};
+use foveate_examples::{Interrupt, Progress, device};
+use log::Log;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(a: &Arguments) -> Result<()> {
+    let plan = Plan::new(a)?;
+    let device = device(&a.device)?;
+    let (train, test) = datasets(a, &plan)?;
+    std::fs::create_dir_all(&a.out).map_err(|e| Error::file(&a.out, e))?;
+    let net = Ips::new(plan.net.clone(), &device, &mut Rng::new(a.seed))?;
+    println!(
+        "{device}: {} parameters, {} training images, {} test images",
+        net.size(),
+        train.len(),
+        test.len()
+    );
+    let mut trainer = Trainer::new(net, plan.train.clone(), train.len())?;
+    let mut log = Log::default();
+    let checkpoint = a.out.join("checkpoint.safetensors");
+    if a.resume {
+        trainer.resume(&checkpoint)?;
+        log = Log::read(&a.out.join("training.csv"), trainer.steps_done())?;
+        println!("resumed at step {} of {}", trainer.steps_done(), trainer.steps());
+    }
+    let finished = training(a, &mut trainer, &train, &mut log, &checkpoint)?;
+    log.draw(&a.out, &plan.net.tasks)?;
+    if !finished {
+        println!("stopped at step {}; go on with --resume", trainer.steps_done());
+        return Ok(());
+    }
+    let accuracy = tested(trainer.net(), &test)?;
+    for (at, task) in plan.net.tasks.iter().enumerate() {
+        println!("{:<9} {:5.1} % of {} unseen images", task.name, 100.0 * accuracy.of(at), accuracy.images);
+    }
+    let maps = attention_maps(trainer.net(), &test, &a.out)?;
+    println!("checkpoint      {}", checkpoint.display());
+    println!("learning curve  {}", a.out.join("curves.png").display());
+    println!("attention maps  {}", maps.display());
+    Ok(())
+}
+
+fn datasets(a: &Arguments, plan: &Plan) -> Result<(MegapixelMnist, MegapixelMnist)> {
+    let digits = |split: Split| -> Result<Digits> {
+        match &a.mnist {
+            Some(folder) => Ok(Mnist::open(folder)?.split(split).clone()),
+            None => strokes::digits(a.seed, split, if split == Split::Train { 20_000 } else { 4_000 }),
+        }
+    };
+    let train =
+        MegapixelMnist::new(plan.data.clone(), Split::Train, digits(Split::Train)?, plan.train_images)?;
+    let test = MegapixelMnist::new(plan.data.clone(), Split::Test, digits(Split::Test)?, plan.test_images)?;
+    Ok((train, test))
+}
+
+/// Trains to the end, until `--stop-after` or until Ctrl-C; says whether it reached the end.
+fn training(
+    a: &Arguments,
+    trainer: &mut Trainer,
+    data: &dyn Dataset,
+    log: &mut Log,
+    checkpoint: &Path,
+) -> Result<bool> {
+    const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(30);
+    let interrupt = Interrupt::listen();
+    let mut progress = Progress::new(trainer.steps(), trainer.steps_done(), "steps");
+    let stop = a.stop_after.map_or(trainer.steps(), |most| trainer.steps().min(trainer.steps_done() + most));
+    let mut saved = Instant::now();
+    let save = |trainer: &Trainer, log: &Log| -> Result<()> {
+        trainer.save(checkpoint)?;
+        log.write(&a.out.join("training.csv"))
+    };
+    while trainer.steps_done() < stop && !interrupt.pressed() {
+        log.push(&trainer.step_on(data)?);
+        progress.at(trainer.steps_done(), log.message());
+        if saved.elapsed() > BETWEEN_CHECKPOINTS {
+            save(trainer, log)?;
+            saved = Instant::now();
+        }
+    }
+    save(trainer, log)?;
+    Ok(trainer.steps_done() == trainer.steps())
+}
+
+fn tested(net: &Ips, data: &MegapixelMnist) -> Result<Accuracy> {
+    let mut progress = Progress::new(data.len(), 0, "test images");
+    evaluate(net, data, 16, 0, |done| {
+        progress.at(done, String::new());
+        true
+    })
+}
+
+/// Draws where the network looked in the first test images.
+fn attention_maps(net: &Ips, data: &MegapixelMnist, out: &Path) -> Result<PathBuf> {
+    let folder = out.join("attention");
+    std::fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
+    for index in 0..data.len().min(8) {
+        let sample = data.sample(index)?;
+        let images: [&dyn PatchSource; 1] = [&sample.image];
+        let chosen = net.select(&images, &mut Rng::stream(0, index as u64))?;
+        let prediction = net.classify(&images, &chosen, &mut Pass::evaluation())?;
+        let scores = prediction.scores.to_vec::<f32>()?;
+        let grid = net.grid(&images)?;
+        let path = folder.join(format!("test-{index:02}.png"));
+        plot::attention_map(&path, &sample.image, &grid, &chosen[0].indices, &scores)?;
+    }
+    Ok(folder)
+}
