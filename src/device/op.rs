@@ -57,7 +57,7 @@ pub struct Arms {
 
 /// One computation, forward or backward: how shapes follow from shapes, what it means, and how each device does it.
 ///
-/// The trait is open: a crate of its own can add an operation, and [`run`] treats it like any other. The device arms
+/// The trait is open: a crate of its own can add an operation, and [`run`](crate::device::run) treats it like any other. The device arms
 /// are written by [`arms!`](crate::arms), which forwards to inherent methods kept in one file per device.
 pub trait Op: fmt::Debug + Send + Sync + 'static {
     /// Name in errors, tapes and tables; the same as its folder, kernel files and benchmark.
@@ -68,7 +68,7 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
     /// named algorithms that state why.
     const TOLERANCE: f64 = 2.0;
 
-    /// Checks every argument and gives the results' shapes. [`run`] calls it once; the arms rely on it.
+    /// Checks every argument and gives the results' shapes. [`run`](crate::device::run) calls it once; the arms rely on it.
     fn infer(&self, ins: &[Meta]) -> Result<Metas>;
 
     /// Bytes of scratch that one run needs on a device, handed to the arm.

@@ -51,9 +51,9 @@ fn replay(cases: &Path, device: &str, only: Option<&str>, skip_unsupported: bool
         "cuda-emulated" => ("cuda", true),
         other => bail!("--device {other}: the devices are cpu, wgpu, cuda, cuda-emulated"),
     };
-    let features = if name == "cuda" { "cuda" } else { "wgpu" };
+    // One build for every device.
     let mut command =
-        cargo(&["run", "--release", "--quiet", "-p", "foveate-verify", "--features", features, "--"]);
+        cargo(&["run", "--release", "--quiet", "-p", "foveate-verify", "--features", "wgpu,cuda", "--"]);
     command.arg("--cases").arg(cases).args(["--device", name]);
     if let Some(only) = only {
         command.args(["--only", only]);
