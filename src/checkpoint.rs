@@ -10,6 +10,7 @@ use std::{
     fs::File,
     io::Write,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// The content of a checkpoint file.
@@ -47,7 +48,7 @@ impl Checkpoint {
         let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.tensors() {
-            let dims = Dims::new(view.shape())?;
+            let dims = Dims::new(view.shape()).map_err(|e| Error::file(path, format!("{name}: {e}")))?;
             let tensor = match dtype(view.dtype()) {
                 Some(dtype) => Tensor::from_bytes(view.data(), dims, dtype, device)?,
                 // Published checkpoints count batches in 64-bit integers; nothing here reads them.
@@ -91,7 +92,9 @@ impl Checkpoint {
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |e: std::io::Error| Error::file(path, e);
     let mut name = path.file_name().ok_or_else(|| Error::file(path, "is not a file name"))?.to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
+    // Two threads may write files of one name.
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    name.push(format!(".{}-{}.tmp", std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed)));
     let temporary: PathBuf = path.with_file_name(name);
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;

@@ -28,6 +28,7 @@ pub mod device;
 mod dims;
 mod dtype;
 mod error;
+mod host;
 pub mod nn;
 pub mod ops;
 pub mod optim;

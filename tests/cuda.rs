@@ -1,7 +1,9 @@
-//! The CUDA device as a whole: launches per operation, memory, limits. Without a device it says so and passes; the test
-//! command makes that a failure where it was asked for one.
+//! The CUDA device as a whole: launches per operation, memory, limits. Without a device it reports a skip, which the test
+//! command makes a failure where the device is required.
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod report;
 
 use foveate::{Device, Error, Tensor, cuda::Cuda, ops, ops::Conv2d};
 
@@ -10,7 +12,7 @@ use foveate::{Device, Error, Tensor, cuda::Cuda, ops, ops::Conv2d};
 fn launches_memory_and_limits() {
     let device = match Device::cuda(0) {
         Ok(device) => device,
-        Err(why) => return eprintln!("skipped: {why}"),
+        Err(why) => return report::report("cuda", Some(&why.to_string())),
     };
     let Device::Cuda(cuda) = &device else { panic!("{device} is not a CUDA device") };
     launches_per_operation(&device, cuda);
@@ -20,6 +22,7 @@ fn launches_memory_and_limits() {
     assert!(Device::cuda(0).unwrap().same(&device));
     let absent = Device::cuda(4096).unwrap_err();
     assert!(matches!(&absent, Error::NoDevice { device, .. } if device == "cuda:4096"), "{absent}");
+    report::report("cuda", None);
 }
 
 fn launches_per_operation(device: &Device, cuda: &Cuda) {

@@ -5,6 +5,8 @@
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod report;
+
 use foveate::{Device, Error};
 use std::{fs, path::Path, process::Command};
 
@@ -38,7 +40,7 @@ fn driver(folder: &Path, code: &str) -> Option<()> {
     let library = folder.join("libcuda.so");
     let built = Command::new("cc").args(["-shared", "-fPIC", "-w", "-o"]).arg(&library).arg(&source).status();
     if built.is_err() {
-        eprintln!("skipped: no C compiler");
+        report::report("cuda", Some("no C compiler"));
         return None;
     }
     assert!(built.unwrap().success());

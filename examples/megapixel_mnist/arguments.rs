@@ -3,11 +3,12 @@
 use clap::{Parser, ValueEnum};
 use foveate::{
     Result,
-    data::{MegapixelConfig, NoiseKind, Thickness},
+    data::{MegapixelConfig, NoiseKind, PatchGrid, Thickness},
     nn::{ResNetConfig, Task},
     select::IpsConfig,
     train::TrainConfig,
 };
+use foveate_examples::DEVICES;
 use std::path::PathBuf;
 
 /// Train Iterative Patch Selection on Megapixel MNIST.
@@ -21,9 +22,8 @@ pub(crate) struct Arguments {
     /// What to train; every option below overrides a part of it
     #[arg(long, value_enum, default_value = "small")]
     pub(crate) config: Config,
-    /// Device: cpu, wgpu, cuda, cuda:1 …, or best (CUDA, else a GPU through wgpu, else the CPU). It must have every
-    /// operation that the network needs
-    #[arg(long, default_value = "cpu")]
+    /// Device; it must have every operation that the network needs
+    #[arg(long, default_value = "cpu", long_help = format!("Device: {DEVICES}. It must have every operation that the network needs"))]
     pub(crate) device: String,
     /// Height and width of an image, in pixels
     #[arg(long)]
@@ -43,15 +43,21 @@ pub(crate) struct Arguments {
     /// Kind of noise
     #[arg(long, value_enum, default_value = "lines")]
     pub(crate) noise: Noise,
-    /// Thickness of Bézier noise, in pixels of a 28 by 28 pattern
+    /// Thickness of Bézier noise, in pixels of a 28 by 28 pattern; the published generator cuts it to a whole number
     #[arg(long, default_value_t = 1.0)]
     pub(crate) thickness: f32,
+    /// Draw Bézier noise as thick as --thickness says, anti-aliased, instead of cutting it to a whole number
+    #[arg(long)]
+    pub(crate) exact_thickness: bool,
     /// Noise patterns per image
     #[arg(long)]
     pub(crate) noise_count: Option<usize>,
     /// Height and width of a digit, in pixels
     #[arg(long)]
     pub(crate) digit: Option<usize>,
+    /// Score each distinct constant patch once: exact, and faster where images are mostly blank
+    #[arg(long)]
+    pub(crate) dedup: bool,
     /// Training images
     #[arg(long)]
     pub(crate) train_images: Option<usize>,
@@ -120,7 +126,7 @@ impl Plan {
             Noise::Lines => MegapixelConfig::ips(),
             Noise::Bezier => MegapixelConfig::bezier([canvas; 2], digit, a.thickness),
         };
-        if let NoiseKind::Bezier { thickness } = &mut data.noise {
+        if let (NoiseKind::Bezier { thickness }, true) = (&mut data.noise, a.exact_thickness) {
             *thickness = Thickness::Exact(a.thickness);
         }
         data.canvas = [canvas; 2];
@@ -134,7 +140,9 @@ impl Plan {
         let tasks = Task::megapixel_mnist();
         let mut net = IpsConfig::with_encoder(encoder, [patch; 2], memory, iteration, tasks, true);
         net.stride = [a.stride.unwrap_or(patch); 2];
-        net.elide_constant = small;
+        net.elide_constant = a.dedup;
+        net.check()?;
+        PatchGrid::new(data.canvas, net.patch, net.stride)?;
         let mut train = TrainConfig { seed: a.seed, ..TrainConfig::megapixel_mnist() };
         if small {
             (train.epochs, train.warmup_epochs) = (20, 1);

@@ -1,7 +1,7 @@
 //! The course of training: a CSV file that resuming reads back, a line of text, and two pictures.
 
 use foveate::{Error, Result, checkpoint::write_whole, nn::Task, plot, train::StepReport};
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 /// The course of training: a row per step, smoothed for display.
 #[derive(Default)]
@@ -44,9 +44,12 @@ impl Log {
         write_whole(path, text.as_bytes())
     }
 
-    /// The rows before `step` of an earlier run.
+    /// The rows before `step` of an earlier run; none where it left no log.
     pub(crate) fn read(path: &Path, step: usize) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let text = match std::fs::read_to_string(path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Log::default()),
+            text => text.map_err(|e| Error::file(path, e))?,
+        };
         let mut log = Log::default();
         for line in text.lines().skip(1) {
             let fields: Vec<&str> = line.split(',').collect();

@@ -47,7 +47,7 @@ fn run(a: &Arguments) -> Result<()> {
         train.len(),
         test.len()
     );
-    let mut trainer = Trainer::new(net, plan.train.clone(), train.len())?;
+    let mut trainer = Trainer::new(net, plan.train.clone(), &train)?;
     let mut log = Log::default();
     let checkpoint = a.out.join("checkpoint.safetensors");
     if a.resume {
@@ -67,15 +67,16 @@ fn run(a: &Arguments) -> Result<()> {
     }
     let maps = attention_maps(trainer.net(), &test, &a.out)?;
     println!("checkpoint      {}", checkpoint.display());
-    println!("learning curve  {}", a.out.join("curves.png").display());
+    println!("learning curves {} and loss.png", a.out.join("curves.png").display());
     println!("attention maps  {}", maps.display());
     Ok(())
 }
 
 fn datasets(a: &Arguments, plan: &Plan) -> Result<(MegapixelMnist, MegapixelMnist)> {
+    let mnist = a.mnist.as_ref().map(Mnist::open).transpose()?;
     let digits = |split: Split| -> Result<Digits> {
-        match &a.mnist {
-            Some(folder) => Ok(Mnist::open(folder)?.split(split).clone()),
+        match &mnist {
+            Some(mnist) => Ok(mnist.split(split).clone()),
             None => strokes::digits(a.seed, split, if split == Split::Train { 20_000 } else { 4_000 }),
         }
     };
@@ -96,11 +97,14 @@ fn training(
     const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(30);
     let interrupt = Interrupt::listen();
     let mut progress = Progress::new(trainer.steps(), trainer.steps_done(), "steps");
-    let stop = a.stop_after.map_or(trainer.steps(), |most| trainer.steps().min(trainer.steps_done() + most));
+    let stop = a
+        .stop_after
+        .map_or(trainer.steps(), |most| trainer.steps().min(trainer.steps_done().saturating_add(most)));
     let mut saved = Instant::now();
     let save = |trainer: &Trainer, log: &Log| -> Result<()> {
-        trainer.save(checkpoint)?;
-        log.write(&a.out.join("training.csv"))
+        // The log first: resuming drops what it has beyond the checkpoint, but could not make up what it lacks.
+        log.write(&a.out.join("training.csv"))?;
+        trainer.save(checkpoint)
     };
     while trainer.steps_done() < stop && !interrupt.pressed() {
         log.push(&trainer.step_on(data)?);

@@ -53,6 +53,13 @@ impl Digits {
         self.0.labels.is_empty()
     }
 
+    /// A number that tells this set from others: FNV-1a over its labels and pixels.
+    pub fn fingerprint(&self) -> u64 {
+        let bytes = self.0.labels.iter().chain(&self.0.pixels);
+        bytes
+            .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3))
+    }
+
     /// All labels, (len).
     pub fn labels(&self) -> &[u8] {
         &self.0.labels

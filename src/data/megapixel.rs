@@ -240,6 +240,11 @@ impl MegapixelMnist {
         self.split
     }
 
+    /// The digits its images are made of.
+    pub fn digits(&self) -> &Digits {
+        &self.digits
+    }
+
     /// The noise patterns its images draw from.
     pub fn noise_pool(&self) -> &NoisePool {
         &self.pool

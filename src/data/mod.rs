@@ -34,8 +34,6 @@ pub use source::{DenseImage, Overlap, PatchGrid, PatchSource, Window};
 pub use sparse::{SparseBuilder, SparseImage};
 
 #[cfg(feature = "data")]
-mod batch;
-#[cfg(feature = "data")]
 mod compose;
 #[cfg(feature = "data")]
 mod digits;
@@ -66,10 +64,9 @@ pub mod strokes;
 
 #[cfg(feature = "data")]
 pub use {
-    batch::{Batch, Batches},
     digits::{DIGIT_SIDE, Digits},
     idx::Mnist,
-    labels::{Labels, Task},
+    labels::Labels,
     megapixel::{MegapixelConfig, MegapixelMnist, PlacedDigit, Sample},
     noise::{NoiseKind, Thickness},
     placement::{Draws, Order},

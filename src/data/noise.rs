@@ -7,7 +7,7 @@ use super::{
     raster::{self, MAX_THICKNESS, Nib},
     resize,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 const SIDE: usize = DIGIT_SIDE;
 const AREA: usize = SIDE * SIDE;
@@ -76,7 +76,8 @@ impl NoisePool {
             NoiseKind::Lines => lines(count, draw),
             NoiseKind::Bezier { thickness } => beziers(count, thickness, draw)?,
         };
-        let mut pixels = Vec::with_capacity(count * side * side);
+        let bytes = count.saturating_mul(side).saturating_mul(side);
+        let mut pixels = host::reserved(bytes, "noise patterns: make fewer or smaller ones")?;
         for pattern in patterns.chunks_exact(AREA) {
             pixels.extend(resize::area(pattern, SIDE, side)?.into_iter().map(resize::to_byte));
         }

@@ -1,10 +1,10 @@
-//! Writing images as PNG files, to be looked at.
+//! Writing images as PNG files, to be looked at: whole or not at all.
 
-use std::{fs::File, io::BufWriter, path::Path};
+use std::path::Path;
 
 use png::{BitDepth, ColorType, Encoder};
 
-use crate::{Error, Result};
+use crate::{Error, Result, checkpoint::write_whole};
 
 /// Writes (H, W) bytes as a grey-scale PNG file of `dims` = [H, W].
 ///
@@ -31,13 +31,14 @@ fn save(path: &Path, [height, width]: [usize; 2], pixels: &[u8], color: ColorTyp
             format!("{} bytes are not {height} × {width} pixels of {} bytes", pixels.len(), color.samples());
         return Err(Error::shape("picture", what));
     };
-    let file = File::create(path).map_err(|why| Error::file(path, format!("cannot be created: {why}")))?;
-    let mut encoder = Encoder::new(BufWriter::new(file), columns, rows);
+    let mut file = Vec::new();
+    let mut encoder = Encoder::new(&mut file, columns, rows);
     encoder.set_color(color);
     encoder.set_depth(BitDepth::Eight);
     let written = encoder.write_header().and_then(|mut writer| {
         writer.write_image_data(pixels)?;
         writer.finish()
     });
-    written.map_err(|why| Error::file(path, format!("cannot be written: {why}")))
+    written.map_err(|why| Error::file(path, format!("cannot be encoded: {why}")))?;
+    write_whole(path, &file)
 }

@@ -1,7 +1,7 @@
 //! Which digits and which noise an image gets, and where.
 
 use super::{Digits, MegapixelConfig, Split, draw::Draw, mt19937::Mt19937, noise::NoisePool};
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// Which random numbers decide an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,7 +71,7 @@ impl Placement {
         let seed = u32::try_from(config.seed + u64::from(split == Split::Train))
             .map_err(|_| Error::argument("megapixel", "a published seed has at most 32 bits"))?;
         let mut draw = Mt19937::new(seed);
-        let mut all = vec![Placement::default(); len];
+        let mut all = host::filled(len, Placement::default(), "placements: make fewer images")?;
         all.iter_mut().for_each(|one| one.choose_digits(digits, &mut draw));
         for one in &mut all {
             one.place_digits(config, &mut draw)?;

@@ -6,7 +6,7 @@
 //! ⌊d·n/m⌋ and f the fraction of `(d + 1) − (i + 1)·m/n` if that is positive, else 0 (n pixels become m). That is not
 //! the usual bilinear rule: it blends only the output pixels that straddle two input pixels.
 
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// Weighted source pixels of each output pixel along one axis.
 struct Taps {
@@ -44,9 +44,9 @@ pub fn area(pixels: &[f32], from: usize, to: usize) -> Result<Vec<f32>> {
     if from == to {
         return Ok(pixels.to_vec());
     }
+    let mut out = host::filled(to.saturating_mul(to), 0.0, "a scaled image: choose a smaller size")?;
     let taps = if to < from { shrink(from, to) } else { enlarge(from, to) };
     let wide: Vec<f32> = pixels.chunks_exact(from).flat_map(|line| taps.row(line)).collect();
-    let mut out = vec![0.0; to * to];
     for (line, tap) in out.chunks_exact_mut(to).zip(&taps.outputs) {
         for (offset, &weight) in taps.weights[tap.weights.clone()].iter().enumerate() {
             let source = &wide[(tap.first + offset) * to..][..to];

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// A rectangle of an image, in pixels. It may lie partly or wholly outside: pixels there read as zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,11 @@ pub trait PatchSource: Send + Sync {
     /// [`Error::Shape`] if `out` has another size; [`Error::File`] if a file behind the image fails.
     fn read(&self, window: Window, out: &mut [u8]) -> Result<()>;
 
+    /// All pixels (C, H, W), for a source that has them in memory in this order: patches are then read where they stand.
+    fn in_memory(&self) -> Option<&[u8]> {
+        None
+    }
+
     /// The grid of patches over this image.
     ///
     /// # Errors
@@ -164,6 +169,9 @@ macro_rules! forward {
             fn read(&self, window: Window, out: &mut [u8]) -> Result<()> {
                 (**self).read(window, out)
             }
+            fn in_memory(&self) -> Option<&[u8]> {
+                (**self).in_memory()
+            }
             fn read_patches(&self, grid: &PatchGrid, indices: &[u32], out: &mut [u8]) -> Result<()> {
                 (**self).read_patches(grid, indices, out)
             }
@@ -211,8 +219,8 @@ impl DenseImage {
     /// # Ok::<(), foveate::Error>(())
     /// ```
     pub fn from_interleaved(dims: [usize; 3], pixels: &[u8]) -> Result<Self> {
-        let mut planes = Vec::with_capacity(pixels.len());
-        for channel in 0..dims[0] {
+        let mut planes = host::reserved(pixels.len(), "the planes of an image")?;
+        for channel in 0..dims[0].min(pixels.len()) {
             planes.extend(pixels.iter().skip(channel).step_by(dims[0]));
         }
         Self::new(dims, planes)
@@ -235,6 +243,10 @@ impl PatchSource for DenseImage {
 
     fn width(&self) -> usize {
         self.dims[2]
+    }
+
+    fn in_memory(&self) -> Option<&[u8]> {
+        Some(&self.pixels)
     }
 
     fn read(&self, window: Window, out: &mut [u8]) -> Result<()> {

@@ -63,7 +63,12 @@ impl Transformer {
     /// A transformer with fresh parameters whose names start with `name`.
     pub fn new(name: &str, config: TransformerConfig, device: &Device, rng: &mut Rng) -> Result<Self> {
         let d = config.features;
-        if config.heads == 0 || config.queries == 0 || d == 0 || !d.is_multiple_of(config.heads) {
+        if config.heads == 0
+            || config.queries == 0
+            || config.hidden == 0
+            || d == 0
+            || !d.is_multiple_of(config.heads)
+        {
             let what = format!("{config:?}: sizes must be at least 1 and the heads must divide the features");
             return Err(Error::argument("transformer", what));
         }

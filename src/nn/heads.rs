@@ -1,7 +1,7 @@
 //! Task heads and their losses: each task reads the vector of its own query.
 
 use crate::{
-    DType, Device, Rng, Tensor,
+    Device, Dims, Rng, Tensor,
     error::{Error, Result},
     nn::{Linear, Pass, layers::module},
     ops,
@@ -47,14 +47,27 @@ impl Task {
         }
     }
 
-    /// Which rows of the batch are right, from probabilities (B, C) and labels as for [`Task::loss`].
+    /// Which rows of the batch are right, from probabilities (B, C) and labels as for [`Task::loss`]. Of equal
+    /// probabilities the first counts; NaN is never chosen before a number.
+    ///
+    /// # Errors
+    ///
+    /// Shapes or types that are not those of the task.
     pub fn correct(&self, probabilities: &Tensor, labels: &Tensor) -> Result<Vec<bool>> {
+        let batch = labels.dims().first().copied().unwrap_or(0);
+        let softmax = self.activation == Activation::Softmax;
+        let whole = if softmax { Dims::from([batch]) } else { Dims::from([batch, self.classes]) };
+        if *probabilities.dims() != [batch, self.classes] || labels.dims() != whole {
+            let (p, y) = (probabilities.dims(), labels.dims());
+            let what = format!("{} has {} classes: probabilities {p}, labels {y}", self.name, self.classes);
+            return Err(Error::shape("correct", what));
+        }
         let p = probabilities.to_vec::<f32>()?;
         let rows = p.chunks(self.classes.max(1));
         Ok(match self.activation {
             Activation::Softmax => {
-                let labels = labels.to_vec::<i32>()?;
-                rows.zip(labels).map(|(row, label)| argmax(row) == label as usize).collect()
+                let best = ops::argmax(&probabilities.detach(), -1)?.to_vec::<i32>()?;
+                best.iter().zip(labels.to_vec::<i32>()?).map(|(best, label)| *best == label).collect()
             }
             Activation::Sigmoid => {
                 let labels = labels.to_vec::<f32>()?;
@@ -65,17 +78,6 @@ impl Task {
             }
         })
     }
-}
-
-/// Position of the largest value; the first one on a tie.
-fn argmax(row: &[f32]) -> usize {
-    let mut best = 0;
-    for (at, value) in row.iter().enumerate() {
-        if *value > row[best] {
-            best = at;
-        }
-    }
-    best
 }
 
 /// The linear layer of a task.
@@ -129,18 +131,18 @@ pub struct Losses {
 impl Losses {
     /// Losses of `probabilities` against `labels`, task by task, and their mean.
     pub fn new(tasks: &[&Task], probabilities: &[Tensor], labels: &Targets) -> Result<Self> {
-        if tasks.len() != labels.tensors.len() || tasks.is_empty() {
-            let what = format!("{} label tensors for {} tasks", labels.tensors.len(), tasks.len());
+        if tasks.len() != labels.tensors.len() || tasks.len() != probabilities.len() {
+            let (p, y) = (probabilities.len(), labels.tensors.len());
+            let what = format!("{p} tensors of probabilities and {y} of labels for {} tasks", tasks.len());
             return Err(Error::argument("losses", what));
         }
         let losses = tasks.iter().zip(probabilities).zip(&labels.tensors);
         let losses: Vec<Tensor> = losses.map(|((task, p), y)| task.loss(p, y)).collect::<Result<_>>()?;
-        let mut total = losses[0].clone();
-        for loss in &losses[1..] {
-            total = ops::add(&total, loss)?;
-        }
+        let [first, rest @ ..] = losses.as_slice() else {
+            return Err(Error::argument("losses", "a network without tasks has no loss"));
+        };
+        let total = rest.iter().try_fold(first.clone(), |total, loss| ops::add(&total, loss))?;
         let total = ops::scale(&total, 1.0 / losses.len() as f64, 0.0)?;
-        debug_assert!(matches!(total.dtype(), DType::F32 | DType::F64));
         Ok(Losses { total, tasks: losses })
     }
 }

@@ -61,17 +61,19 @@ pub trait Module {
     }
 
     /// Sets every parameter and statistic from a state. Names that this network does not have are errors, except
-    /// `num_batches_tracked`, which PyTorch writes and nothing here uses; so are names that are missing. On an error
-    /// nothing has been changed.
+    /// `num_batches_tracked`, which PyTorch writes and nothing here uses; so are names that are missing, and tensors of
+    /// another shape or type. On an error nothing has been changed.
     fn load(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         let mut wrong = Vec::new();
         self.visit(&mut |_, parameter| match state.get(parameter.name()) {
             None => wrong.push(format!("{} is missing", parameter.name())),
-            Some(value) if value.dims() != parameter.tensor().dims() => {
-                let (name, want) = (parameter.name(), parameter.tensor().dims());
-                wrong.push(format!("{name} has shape {}, must be {want}", value.dims()));
+            Some(value) => {
+                let (name, want) = (parameter.name(), parameter.tensor());
+                if (value.dims(), value.dtype()) != (want.dims(), want.dtype()) {
+                    let (dims, dtype) = (value.dims(), value.dtype());
+                    wrong.push(format!("{name} is {dims} {dtype}, must be {} {}", want.dims(), want.dtype()));
+                }
             }
-            Some(_) => {}
         });
         let unknown = |name: &&String| {
             let mut found = name.ends_with("num_batches_tracked");
@@ -88,13 +90,24 @@ pub trait Module {
                 format!("{first}{more}: the state is of another configuration"),
             ));
         }
+        // All are on the device before the first is written.
         let mut failed = None;
-        self.visit_mut(&mut |_, parameter| {
+        let mut moved = Vec::new();
+        self.visit(&mut |_, parameter| {
             if let Some(value) = state.get(parameter.name()) {
-                let moved =
-                    value.to_device(&parameter.tensor().device()).and_then(|value| parameter.set(value));
-                failed = failed.take().or(moved.err());
+                match value.to_device(&parameter.tensor().device()) {
+                    Ok(value) => moved.push(value),
+                    Err(error) => failed = failed.take().or(Some(error)),
+                }
             }
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let mut moved = moved.into_iter();
+        self.visit_mut(&mut |_, parameter| {
+            let written = moved.next().map_or(Ok(()), |value| parameter.set(value));
+            failed = failed.take().or(written.err());
         });
         failed.map_or(Ok(()), Err)
     }

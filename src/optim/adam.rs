@@ -39,6 +39,13 @@ impl Op for AdamStep {
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
+        let rates = [self.learning_rate, self.eps, self.weight_decay];
+        let whole = rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0);
+        if !whole || !self.betas.iter().all(|beta| (0.0..1.0).contains(beta)) || self.step == 0 {
+            let what =
+                format!("{self:?}: rates must be finite and at least 0, betas below 1, steps count from 1");
+            return Err(Error::argument(Self::NAME, what));
+        }
         Ok(smallvec![ins[0]; 3])
     }
 
@@ -79,7 +86,7 @@ impl<T: Real> Constants<T> {
 impl AdamStep {
     fn constants<T: Real>(&self) -> Constants<T> {
         let [b1, b2] = self.betas;
-        let step = self.step as i32;
+        let step = self.step.min(i32::MAX as u32) as i32;
         let (coupled, decoupled) =
             if self.decoupled { (0.0, self.weight_decay) } else { (self.weight_decay, 0.0) };
         Constants {

@@ -20,7 +20,27 @@ pub fn global_norm(grads: &Grads) -> Result<f64> {
 
 /// Scales all gradients so that their global norm is at most `most`; gives the norm they had. A norm that is not finite
 /// is an error that names it, and the gradients stay as they are.
+///
+/// ```
+/// use foveate::{Device, Parameter, Tape, Tensor, ops, optim::clip_norm};
+/// # fn main() -> foveate::Result<()> {
+/// let w = Parameter::new("w", Tensor::from_slice(&[3.0_f32, 4.0], [2], &Device::Cpu)?);
+/// let tape = Tape::new();
+/// let x = tape.watch(&w)?;
+/// let mut grads = tape.backward(&ops::scale(&ops::sum_all(&ops::square(&x)?)?, 0.5, 0.0)?)?;
+/// assert_eq!(clip_norm(&mut grads, 1.0)?, 5.0);
+/// let clipped = grads.parameter(&w).unwrap().to_vec::<f32>()?;
+/// assert!((clipped[0] - 0.6).abs() < 1e-6 && (clipped[1] - 0.8).abs() < 1e-6);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// A limit that is negative or NaN; gradients that are not finite.
 pub fn clip_norm(grads: &mut Grads, most: f64) -> Result<f64> {
+    if most.is_nan() || most < 0.0 {
+        return Err(Error::argument("clip_norm", format!("a limit of {most}, must be at least 0")));
+    }
     let norm = global_norm(grads)?;
     if !norm.is_finite() {
         return Err(Error::argument(

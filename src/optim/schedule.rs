@@ -26,11 +26,11 @@ pub struct WarmupCosine {
 impl WarmupCosine {
     /// The learning rate of step `step`, counted from 1.
     pub fn at(&self, step: usize) -> f64 {
-        let warmup = self.warmup_epochs * self.steps_per_epoch;
+        let warmup = self.warmup_epochs.saturating_mul(self.steps_per_epoch);
         if step < warmup {
             return self.peak * step as f64 / warmup as f64;
         }
-        let rest = self.epochs.saturating_sub(self.warmup_epochs) * self.steps_per_epoch;
+        let rest = self.epochs.saturating_sub(self.warmup_epochs).saturating_mul(self.steps_per_epoch);
         let done = (step - warmup) as f64 / rest.max(1) as f64;
         let share = 0.5 * (1.0 + (PI * done.min(1.0)).cos());
         self.peak * share + 0.001 * self.peak * (1.0 - share)
@@ -38,6 +38,13 @@ impl WarmupCosine {
 }
 
 /// A learning rate multiplied by `factor` every `every` epochs.
+///
+/// ```
+/// use foveate::optim::StepDecay;
+/// let schedule = StepDecay { start: 0.1, every: 30, factor: 0.1 };
+/// assert_eq!(schedule.at(29), 0.1);
+/// assert!((schedule.at(60) - 0.001).abs() < 1e-12);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepDecay {
     /// The first learning rate.
@@ -51,6 +58,6 @@ pub struct StepDecay {
 impl StepDecay {
     /// The learning rate of epoch `epoch`, counted from 0.
     pub fn at(&self, epoch: usize) -> f64 {
-        self.start * self.factor.powi((epoch / self.every.max(1)) as i32)
+        self.start * self.factor.powf((epoch / self.every.max(1)) as f64)
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     ops::check_dtypes,
     spec::{In, Out, Real},
 };
+use rayon::prelude::*;
 use smallvec::smallvec;
 use std::collections::BTreeMap;
 
@@ -30,13 +31,15 @@ impl SgdStep {
     }
 
     fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
+        const PART: usize = 16 * 1024;
         let gradient = ins[0].f32()?;
         let [parameter, buffer] = outs else {
             return Err(Error::argument(Self::NAME, "takes parameter and momentum buffer"));
         };
-        for ((p, b), g) in parameter.f32()?.iter_mut().zip(buffer.f32()?).zip(gradient) {
-            self.update(*g, p, b);
-        }
+        let parts = parameter.f32()?.par_chunks_mut(PART).zip(buffer.f32()?.par_chunks_mut(PART));
+        parts.zip(gradient.par_chunks(PART)).for_each(|((p, b), g)| {
+            p.iter_mut().zip(b).zip(g).for_each(|((p, b), g)| self.update(*g, p, b));
+        });
         Ok(())
     }
 }
@@ -47,6 +50,10 @@ impl Op for SgdStep {
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
+        let rates = [self.learning_rate, self.momentum, self.weight_decay];
+        if !rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0) {
+            return Err(Error::argument(Self::NAME, format!("{self:?}: each must be finite and at least 0")));
+        }
         Ok(smallvec![ins[0]; 2])
     }
 
@@ -59,6 +66,18 @@ impl Op for SgdStep {
 }
 
 /// Stochastic gradient descent.
+///
+/// ```
+/// use foveate::{Device, Parameter, Tape, Tensor, ops, optim::{Optimizer, Sgd}};
+/// # fn main() -> foveate::Result<()> {
+/// let mut w = Parameter::new("w", Tensor::full(1.0_f32, [2], &Device::Cpu)?);
+/// let tape = Tape::new();
+/// let x = tape.watch(&w)?;
+/// let grads = tape.backward(&ops::sum_all(&ops::square(&x)?)?)?;
+/// Sgd::new(0.25, 0.9, 0.0).step(&mut [&mut w], &grads)?;
+/// assert_eq!(w.tensor().to_vec::<f32>()?, [0.5, 0.5]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Sgd {
     step: SgdStep,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     Device, Error, Tape,
-    device::run_in_place,
+    device::{Op, run_in_place},
     ops,
     testing::{bits, random},
 };
@@ -19,11 +19,11 @@ fn grads_of(parameters: &[&Parameter], gradients: &[Tensor]) -> Grads {
 
 #[test]
 fn steps_match_their_specifications() {
-    let gradient = random([300, 7], 1);
+    let gradient = random([3000, 7], 1);
     let start = [
-        random([300, 7], 2),
-        random([300, 7], 3),
-        ops::mul(&random([300, 7], 4), &random([300, 7], 4)).unwrap(),
+        random([3000, 7], 2),
+        random([3000, 7], 3),
+        ops::mul(&random([3000, 7], 4), &random([3000, 7], 4)).unwrap(),
     ];
     let op = AdamStep {
         learning_rate: 0.01,
@@ -33,19 +33,46 @@ fn steps_match_their_specifications() {
         decoupled: true,
         step: 3,
     };
-    for decoupled in [true, false] {
-        let op = AdamStep { decoupled, ..op };
-        let run = |wide: bool| -> Vec<Vec<f64>> {
-            let take = |t: &Tensor| if wide { crate::check::to_f64(t).unwrap() } else { t.clone() };
-            let mut state: Vec<Tensor> = start.iter().map(take).collect();
-            let mut refs: Vec<&mut Tensor> = state.iter_mut().collect();
-            run_in_place(&op, &mut refs, &[&take(&gradient)]).unwrap();
-            state.iter().map(|t| crate::check::to_f64(t).unwrap().to_vec::<f64>().unwrap()).collect()
-        };
-        for (a, b) in run(true).iter().flatten().zip(run(false).iter().flatten()) {
-            assert!((a - b).abs() <= 1e-6 * (1.0 + a.abs()), "{a} {b}");
-        }
+    in_place_matches(&AdamStep { decoupled: true, ..op }, &gradient, &start);
+    in_place_matches(&AdamStep { decoupled: false, ..op }, &gradient, &start);
+    let op = SgdStep { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.05 };
+    in_place_matches(&op, &gradient, &start[..2]);
+}
+
+/// Holds one step to its specification in `f64`, on a tensor of several parts.
+fn in_place_matches<O: Op>(op: &O, gradient: &Tensor, start: &[Tensor]) {
+    let run = |wide: bool| -> Vec<Vec<f64>> {
+        let take = |t: &Tensor| if wide { crate::check::to_f64(t).unwrap() } else { t.clone() };
+        let mut state: Vec<Tensor> = start.iter().map(take).collect();
+        let mut refs: Vec<&mut Tensor> = state.iter_mut().collect();
+        run_in_place(op, &mut refs, &[&take(gradient)]).unwrap();
+        state.iter().map(|t| crate::check::to_f64(t).unwrap().to_vec::<f64>().unwrap()).collect()
+    };
+    for (a, b) in run(true).iter().flatten().zip(run(false).iter().flatten()) {
+        assert!((a - b).abs() <= 3e-7 * (1.0 + a.abs()), "{op:?}: {a} {b}");
     }
+}
+
+#[test]
+fn settings_out_of_range_are_typed_errors() {
+    let gradient = random([3], 1);
+    let mut w = Parameter::new("w", random([3], 2));
+    let before = bits(w.tensor());
+    let mut refused = |mut optimizer: Box<dyn Optimizer>| {
+        let grads = grads_of(&[&w], std::slice::from_ref(&gradient));
+        let refused = optimizer.step(&mut [&mut w], &grads);
+        assert!(matches!(refused, Err(Error::Argument { .. })), "{refused:?}");
+    };
+    refused(Box::new(AdamW::new(f64::NAN, 0.0)));
+    refused(Box::new(AdamW::new(0.1, -1.0)));
+    refused(Box::new(AdamW::new(0.1, 0.0).with_betas(0.9, 1.0)));
+    refused(Box::new(AdamW::new(0.1, 0.0).with_eps(f64::INFINITY)));
+    refused(Box::new(Sgd::new(-0.1, 0.9, 0.0)));
+    refused(Box::new(Sgd::new(0.1, f64::NAN, 0.0)));
+    assert_eq!(bits(w.tensor()), before);
+    let mut grads = grads_of(&[&w], std::slice::from_ref(&gradient));
+    assert!(clip_norm(&mut grads, -1.0).is_err() && clip_norm(&mut grads, f64::NAN).is_err());
+    assert!(clip_values(&mut grads, -1.0).is_err());
 }
 
 #[test]

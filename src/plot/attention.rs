@@ -3,11 +3,12 @@
 use crate::{
     data::{PatchGrid, PatchSource, Window, picture},
     error::{Error, Result},
+    host,
 };
 use std::path::Path;
 
 /// Anchors of the viridis colour map, at equal distances.
-const VIRIDIS: [[f32; 3]; 9] = [
+const VIRIDIS: [[f32; 3]; 10] = [
     [68.0, 1.0, 84.0],
     [72.0, 40.0, 120.0],
     [62.0, 74.0, 137.0],
@@ -16,6 +17,7 @@ const VIRIDIS: [[f32; 3]; 9] = [
     [31.0, 158.0, 137.0],
     [53.0, 183.0, 121.0],
     [109.0, 205.0, 89.0],
+    [180.0, 222.0, 44.0],
     [253.0, 231.0, 37.0],
 ];
 
@@ -23,6 +25,7 @@ const VIRIDIS: [[f32; 3]; 9] = [
 ///
 /// ```
 /// assert_eq!(foveate::plot::viridis(0.0), [68, 1, 84]);
+/// assert_eq!(foveate::plot::viridis(5.0 / 9.0), [31, 158, 137]);
 /// assert_eq!(foveate::plot::viridis(1.0), [253, 231, 37]);
 /// ```
 pub fn viridis(value: f32) -> [u8; 3] {
@@ -51,15 +54,23 @@ pub fn attention_map(
         );
         return Err(Error::argument("attention_map", what));
     }
-    let mut grey = vec![0; height * width];
+    let corners: Vec<[usize; 2]> =
+        indices.iter().map(|&index| grid.corner(index as usize)).collect::<Result<_>>()?;
+    let [high, wide] = grid.patch();
+    if let Some([row, column]) = corners.iter().find(|[r, q]| r + high > height || q + wide > width) {
+        let what =
+            format!("a patch of {high} × {wide} at ({row}, {column}) leaves the image of {height} × {width}");
+        return Err(Error::shape("attention_map", what));
+    }
+    let mut grey = host::filled(height.saturating_mul(width), 0, "an attention map")?;
     image.read(Window::new(0, 0, height, width), &mut grey)?;
-    let mut rgb: Vec<u8> = grey.iter().flat_map(|v| [(f32::from(255 - v) * 0.6) as u8; 3]).collect();
+    let mut rgb = host::reserved(grey.len().saturating_mul(3), "an attention map")?;
+    rgb.extend(grey.iter().flat_map(|v| [(f32::from(255 - v) * 0.6) as u8; 3]));
     let largest = scores.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
-    for (&index, &score) in indices.iter().zip(scores) {
-        let [row, column] = grid.corner(index as usize)?;
+    for ([row, column], &score) in corners.into_iter().zip(scores) {
         let colour = viridis(score / largest);
-        for r in row..row + grid.patch()[0] {
-            for q in column..column + grid.patch()[1] {
+        for r in row..row + high {
+            for q in column..column + wide {
                 let at = (r * width + q) * 3;
                 let base = f32::from(255 - grey[r * width + q]) * 0.6;
                 for c in 0..3 {

@@ -50,7 +50,9 @@ fn draw(
     [x_label, y_label]: [&str; 2],
     series: &[Series],
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let points = || series.iter().flat_map(|s| &s.points).filter(|(x, y)| x.is_finite() && y.is_finite());
+    // What lies beyond this cannot be told from infinity on a picture, and its ranges overflow.
+    let drawn = |(x, y): &&(f64, f64)| x.abs() < 1e100 && y.abs() < 1e100;
+    let points = || series.iter().flat_map(|s| &s.points).filter(drawn);
     let range = |value: fn(&(f64, f64)) -> f64| {
         let (low, high) = points()
             .map(value)
@@ -71,7 +73,7 @@ fn draw(
     for (at, line) in series.iter().enumerate() {
         let colour = COLOURS[at % COLOURS.len()];
         chart
-            .draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?
+            .draw_series(LineSeries::new(line.points.iter().filter(drawn).copied(), colour.stroke_width(2)))?
             .label(line.name.as_str())
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
     }

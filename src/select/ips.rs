@@ -15,8 +15,9 @@ use crate::{
         Head, Losses, Module, Pass, ResNet, ResNetConfig, Role, Targets, Task, Transformer, TransformerConfig,
     },
     ops,
-    select::{Scorer, ScorerConfig, Shuffle, shuffle::Orders},
+    select::{PatchPixels, Scorer, ScorerConfig, Shuffle, shuffle::Orders},
 };
+use std::collections::BTreeSet;
 
 /// The shape of an [`Ips`] network and how it selects.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +79,16 @@ impl IpsConfig {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    /// Checks that such a network can be made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] naming what does not fit together.
+    pub fn check(&self) -> Result<()> {
+        if self.patch.contains(&0) || self.stride.contains(&0) {
+            let what = format!("patch {:?} and stride {:?} must be at least 1", self.patch, self.stride);
+            return Err(Error::argument("ips", what));
+        }
         if self.memory == 0 || self.iteration == 0 {
             let what = format!("memory {} and iteration {} must be at least 1", self.memory, self.iteration);
             return Err(Error::argument("ips", what));
@@ -89,6 +99,11 @@ impl IpsConfig {
                 self.tasks.len(),
                 self.transformer.queries
             );
+            return Err(Error::argument("ips", what));
+        }
+        let names: BTreeSet<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
+        if names.len() != self.tasks.len() || self.tasks.iter().any(|task| task.classes == 0) {
+            let what = format!("tasks need names of their own and at least one class: {:?}", self.tasks);
             return Err(Error::argument("ips", what));
         }
         if self.transformer.features != self.encoder.features() {
@@ -200,9 +215,15 @@ impl Ips {
     }
 
     /// Selects M patches of each image. Records nothing; memory does not grow with the images.
+    ///
+    /// # Errors
+    ///
+    /// An empty batch, images of different sizes, of other channels than the encoder's or smaller than a patch, pixels
+    /// that cannot be read, out of memory.
     pub fn select(&self, images: &Images, rng: &mut Rng) -> Result<Vec<Selection>> {
         let grid = self.grid(images)?;
-        let (n, m, i) = (grid.count(), self.config.memory, self.config.iteration);
+        let (n, m) = (grid.count(), self.config.memory);
+        let i = self.config.iteration.min(n);
         if n <= m {
             return Ok(images.iter().map(|_| Selection { indices: (0..n as u32).collect() }).collect());
         }
@@ -268,7 +289,23 @@ impl Ips {
         grid: &PatchGrid,
         indices: &[u32],
     ) -> Result<Tensor> {
-        scorer.logits(&self.pixels(images, grid, indices)?, self.patch_shape(), indices)
+        let in_memory: Option<Vec<&[u8]>> = images.iter().map(|image| image.in_memory()).collect();
+        let Some(in_memory) = in_memory else {
+            let pixels = self.pixels(images, grid, indices)?;
+            return scorer.logits(&PatchPixels::cut_out(&pixels, self.patch_shape())?, indices);
+        };
+        let mut parts = Vec::with_capacity(images.len());
+        let own = indices.chunks(indices.len() / images.len());
+        for ((image, pixels), indices) in images.iter().zip(in_memory).zip(own) {
+            let dims = [image.channels(), image.height(), image.width()];
+            let corners = indices.iter().map(|&at| grid.corner(at as usize)).collect::<Result<Vec<_>>>()?;
+            let patches = PatchPixels::in_image(pixels, dims, grid.patch(), corners.into_iter())?;
+            parts.push(scorer.logits(&patches, indices)?);
+        }
+        match parts.as_slice() {
+            [one] => Ok(one.clone()),
+            _ => ops::concat(&parts.iter().collect::<Vec<_>>(), 0),
+        }
     }
 
     /// The pixels of the patches `indices`, (B · P, C, ph, pw), where each image has P of the indices.

@@ -7,5 +7,5 @@ mod shuffle;
 mod tests;
 
 pub use ips::{Ips, IpsConfig, Prediction, Selection};
-pub use score::{Scorer, ScorerConfig};
+pub use score::{PatchPixels, Scorer, ScorerConfig};
 pub use shuffle::Shuffle;

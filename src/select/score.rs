@@ -6,12 +6,17 @@
 
 use crate::{
     Device, Tensor,
-    cpu::{PackedEncoder, Patches, Pixels},
-    error::Result,
+    cpu::{PackedEncoder, Patches, Pixels, Scratch},
+    error::{Error, Result},
     nn::{Pass, ResNet, Transformer},
     ops,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+const OP: &str = "score";
 
 /// How scoring works, apart from the network itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,97 @@ pub struct ScorerConfig {
     pub use_position: bool,
     /// Encode each distinct constant patch once. Exact: equal patches have equal features in evaluation mode.
     pub elide_constant: bool,
+}
+
+/// Patches of bytes where they lie: in an image, or cut out of one.
+#[derive(Clone, Debug)]
+pub struct PatchPixels<'a> {
+    pixels: &'a [u8],
+    /// (C, ph, pw).
+    patch: [usize; 3],
+    /// From a channel, and from a row, to the next one.
+    step: [usize; 2],
+    /// Where each patch begins.
+    corners: Cow<'a, [usize]>,
+}
+
+impl<'a> PatchPixels<'a> {
+    /// Patches (P, C, ph, pw) one after the other; `patch` is (C, ph, pw).
+    ///
+    /// # Errors
+    ///
+    /// A shape error where `pixels` is not a whole number of patches.
+    pub fn cut_out(pixels: &'a [u8], patch: [usize; 3]) -> Result<Self> {
+        let bytes = patch.iter().try_fold(1_usize, |n, axis| n.checked_mul(*axis)).filter(|n| *n > 0);
+        let Some(bytes) = bytes.filter(|bytes| pixels.len().is_multiple_of(*bytes)) else {
+            let what =
+                format!("{} bytes are not a whole number of patches (C, ph, pw) {patch:?}", pixels.len());
+            return Err(Error::shape(OP, what));
+        };
+        let corners = (0..pixels.len()).step_by(bytes).collect();
+        Ok(PatchPixels { pixels, patch, step: [patch[1] * patch[2], patch[2]], corners })
+    }
+
+    /// Patches of (ph, pw) = `patch` in an image of (C, H, W) = `dims`, each with its first row and column.
+    ///
+    /// # Errors
+    ///
+    /// A shape error where `pixels` is not the image, or a patch leaves it.
+    pub fn in_image(
+        pixels: &'a [u8],
+        dims: [usize; 3],
+        patch: [usize; 2],
+        corners: impl Iterator<Item = [usize; 2]>,
+    ) -> Result<Self> {
+        let [c, h, w] = dims;
+        let elements = dims.iter().try_fold(1_usize, |n, axis| n.checked_mul(*axis));
+        let inside = |[r, q]: [usize; 2]| {
+            let end = |start: usize, side: usize| start.checked_add(side);
+            end(r, patch[0]).is_some_and(|end| end <= h) && end(q, patch[1]).is_some_and(|end| end <= w)
+        };
+        let corners: Option<Vec<usize>> =
+            corners.map(|corner| inside(corner).then(|| corner[0] * w + corner[1])).collect();
+        match corners {
+            Some(corners) if elements == Some(pixels.len()) && !patch.contains(&0) && c > 0 => {
+                let (patch, corners) = ([c, patch[0], patch[1]], corners.into());
+                Ok(PatchPixels { pixels, patch, step: [h * w, w], corners })
+            }
+            _ => {
+                let bytes = pixels.len();
+                let what = format!(
+                    "patches {patch:?} must lie inside an image of {dims:?}, of which {bytes} bytes are here"
+                );
+                Err(Error::shape(OP, what))
+            }
+        }
+    }
+
+    /// Patches, P.
+    fn count(&self) -> usize {
+        self.corners.len()
+    }
+
+    /// The rows of pixels of one patch, channel after channel.
+    fn rows(&self, corner: usize) -> impl Iterator<Item = &'a [u8]> {
+        let ([c, h, w], [channel, row], pixels) = (self.patch, self.step, self.pixels);
+        (0..c)
+            .flat_map(move |i| (0..h).map(move |r| corner + i * channel + r * row))
+            .map(move |at| &pixels[at..at + w])
+    }
+
+    /// The value of all pixels of a patch, if it is one.
+    fn constant(&self, corner: usize) -> Option<u8> {
+        let value = self.pixels[corner];
+        self.rows(corner).all(|row| row.iter().all(|v| *v == value)).then_some(value)
+    }
+
+    /// Some of the patches.
+    fn only<'b>(&self, corners: &'b [usize]) -> PatchPixels<'b>
+    where
+        'a: 'b,
+    {
+        PatchPixels { pixels: self.pixels, patch: self.patch, step: self.step, corners: corners.into() }
+    }
 }
 
 /// The network as scoring needs it: a snapshot of the weights it was made from.
@@ -32,7 +128,7 @@ pub struct Scorer<'a> {
     packed: Mutex<Option<([usize; 3], Arc<PackedEncoder>)>>,
 }
 
-/// Patches whose activations are in memory at once.
+/// Patches whose activations are in memory at once, where they are not kept in the cache.
 const CHUNK: usize = 64;
 
 impl<'a> Scorer<'a> {
@@ -46,15 +142,21 @@ impl<'a> Scorer<'a> {
         self.folded.dims()[0]
     }
 
-    /// Logits (P, R) of `pixels`, P patches of (C, ph, pw) bytes one after the other, at grid positions `indices` (P).
-    pub fn logits(&self, pixels: &[u8], patch: [usize; 3], indices: &[u32]) -> Result<Tensor> {
+    /// Logits (P, R) of P patches at grid positions `indices` (P).
+    ///
+    /// # Errors
+    ///
+    /// Another number of indices than of patches, channels that the encoder does not take, out of memory.
+    pub fn logits(&self, patches: &PatchPixels, indices: &[u32]) -> Result<Tensor> {
+        if patches.count() != indices.len() {
+            let what = format!("{} patches at {} positions", patches.count(), indices.len());
+            return Err(Error::shape(OP, what));
+        }
         let device = self.folded.device();
-        let bytes = patch.iter().product::<usize>();
         let content = match self.config.elide_constant {
-            true => self.distinct(pixels, patch, &device)?,
-            false => self.encoded(pixels, patch, &device)?,
+            true => self.distinct(patches, &device)?,
+            false => self.encoded(patches, &device)?,
         };
-        debug_assert_eq!(pixels.len(), bytes * indices.len());
         if !self.config.use_position {
             return Ok(content);
         }
@@ -63,64 +165,67 @@ impl<'a> Scorer<'a> {
     }
 
     /// Logits of every patch's content.
-    fn encoded(&self, pixels: &[u8], [c, h, w]: [usize; 3], device: &Device) -> Result<Tensor> {
+    fn encoded(&self, patches: &PatchPixels, device: &Device) -> Result<Tensor> {
         if matches!(device, Device::Cpu) {
-            return self.packed(pixels, [c, h, w]);
+            return self.packed(patches);
         }
+        let [c, h, w] = patches.patch;
         let mut parts = Vec::new();
-        for pixels in pixels.chunks(CHUNK * c * h * w) {
-            let patches = Tensor::from_slice(pixels, [pixels.len() / (c * h * w), c, h, w], device)?;
-            let features = self.encoder.forward(&ops::to_unit(&patches)?, &mut Pass::evaluation())?;
+        let mut pixels = Scratch::<u8>::new(CHUNK.min(patches.count()) * c * h * w, OP)?;
+        for corners in patches.corners.chunks(CHUNK) {
+            let rows = corners.iter().flat_map(|corner| patches.rows(*corner));
+            pixels.chunks_exact_mut(w).zip(rows).for_each(|(to, row)| to.copy_from_slice(row));
+            let cut =
+                Tensor::from_slice(&pixels[..corners.len() * c * h * w], [corners.len(), c, h, w], device)?;
+            let features = self.encoder.forward(&ops::to_unit(&cut)?, &mut Pass::evaluation())?;
             parts.push(ops::linear(&features, &self.folded, None)?);
         }
         match parts.as_slice() {
+            [] => Tensor::zeros([0, self.rows()], device),
             [one] => Ok(one.clone()),
             _ => ops::concat(&parts.iter().collect::<Vec<_>>(), 0),
         }
     }
 
     /// As [`Scorer::encoded`], with batch norm folded and patches kept in the cache from pixels to logits.
-    fn packed(&self, pixels: &[u8], patch: [usize; 3]) -> Result<Tensor> {
-        let [c, h, w] = patch;
+    fn packed(&self, patches: &PatchPixels) -> Result<Tensor> {
+        let [c, h, w] = patches.patch;
         let encoder = {
             let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
             match &*packed {
-                Some((of, encoder)) if *of == patch => encoder.clone(),
+                Some((of, encoder)) if *of == patches.patch => encoder.clone(),
                 _ => {
                     let folded = self.encoder.folded(Some(&self.folded))?;
                     let encoder = Arc::new(PackedEncoder::new(&folded, c, [h, w])?);
-                    *packed = Some((patch, encoder.clone()));
+                    *packed = Some((patches.patch, encoder.clone()));
                     encoder
                 }
             }
         };
-        let count = pixels.len() / (c * h * w);
-        let corners: Vec<usize> = (0..count).map(|at| at * c * h * w).collect();
         let (scale, shift) = (vec![1.0 / 255.0; c], vec![0.0; c]);
-        let pixels = Pixels::U8(pixels);
-        let patches =
-            Patches { pixels, channel: h * w, row: w, corners: &corners, scale: &scale, shift: &shift };
-        let mut logits = vec![0.0; count * encoder.outputs()];
-        encoder.encode(&patches, &mut logits)?;
-        Tensor::from_slice(&logits, [count, encoder.outputs()], &Device::Cpu)
+        let [channel, row] = patches.step;
+        let pixels = Pixels::U8(patches.pixels);
+        let given = Patches { pixels, channel, row, corners: &patches.corners, scale: &scale, shift: &shift };
+        let mut logits = Scratch::<f32>::new(patches.count() * encoder.outputs(), OP)?;
+        encoder.encode(&given, &mut logits)?;
+        Tensor::from_slice(&logits, [patches.count(), encoder.outputs()], &Device::Cpu)
     }
 
     /// As [`Scorer::encoded`], encoding one patch for each value that a constant patch has.
-    fn distinct(&self, pixels: &[u8], patch: [usize; 3], device: &Device) -> Result<Tensor> {
-        let bytes = patch.iter().product::<usize>();
+    fn distinct(&self, patches: &PatchPixels, device: &Device) -> Result<Tensor> {
         let mut first = [None::<i32>; 256];
         let mut kept = Vec::new();
-        let mut rows = Vec::with_capacity(pixels.len() / bytes);
-        for patch in pixels.chunks(bytes) {
-            let next = (kept.len() / bytes) as i32;
-            let constant = patch.iter().all(|v| *v == patch[0]);
-            let row = if constant { *first[patch[0] as usize].get_or_insert(next) } else { next };
+        let mut rows = Vec::with_capacity(patches.count());
+        for &corner in patches.corners.iter() {
+            let next = kept.len() as i32;
+            let row =
+                patches.constant(corner).map_or(next, |value| *first[value as usize].get_or_insert(next));
             if row == next {
-                kept.extend_from_slice(patch);
+                kept.push(corner);
             }
             rows.push(row);
         }
-        let logits = self.encoded(&kept, patch, device)?;
+        let logits = self.encoded(&patches.only(&kept), device)?;
         let rows = Tensor::from_slice(&rows, [rows.len()], device)?;
         ops::gather(&logits, &rows)
     }

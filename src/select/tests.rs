@@ -119,6 +119,63 @@ fn eliding_constant_patches_is_exact() {
     }
 }
 
+/// Patches are read where they stand in an image in memory, and cut out of any other source: the same bits.
+#[test]
+fn where_pixels_are_read_makes_no_difference() {
+    struct Elsewhere(DenseImage);
+    impl PatchSource for Elsewhere {
+        fn channels(&self) -> usize {
+            self.0.channels()
+        }
+        fn height(&self) -> usize {
+            self.0.height()
+        }
+        fn width(&self) -> usize {
+            self.0.width()
+        }
+        fn read(&self, window: crate::data::Window, out: &mut [u8]) -> crate::Result<()> {
+            self.0.read(window, out)
+        }
+    }
+    for elide_constant in [false, true] {
+        let net = net(IpsConfig { elide_constant, ..config(5, 7) });
+        let images = [image(90, 100, 4), image(90, 100, 5)];
+        let elsewhere = images.clone().map(Elsewhere);
+        let elsewhere: Vec<&dyn PatchSource> = elsewhere.iter().map(|i| i as &dyn PatchSource).collect();
+        let images = refs(&images);
+        let grid = net.grid(&images).unwrap();
+        let all: Vec<u32> = (0..2 * grid.count() as u32).map(|i| i % grid.count() as u32).collect();
+        let logits = |images: &[&dyn PatchSource]| bits(&net.logits(images, &grid, &all).unwrap());
+        assert_eq!(logits(&images), logits(&elsewhere));
+    }
+}
+
+#[test]
+fn an_iteration_longer_than_the_image_sees_all_of_it() {
+    let images = [image(90, 100, 4)];
+    let chosen = |iteration| net(config(5, iteration)).select(&refs(&images), &mut Rng::new(0)).unwrap();
+    assert_eq!(chosen(1000), chosen(usize::MAX));
+    assert_ne!(chosen(usize::MAX)[0].indices, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn pixels_that_are_not_their_patches_are_refused() {
+    let image = [0; 60];
+    assert!(PatchPixels::cut_out(&image, [1, 5, 7]).is_err());
+    assert!(PatchPixels::cut_out(&image, [1, 0, 7]).is_err());
+    assert!(PatchPixels::cut_out(&image, [2, usize::MAX, 2]).is_err());
+    let at = |corner| PatchPixels::in_image(&image, [1, 6, 10], [3, 4], [corner].into_iter());
+    assert!(at([3, 6]).is_ok());
+    assert!(at([4, 6]).is_err() && at([3, 7]).is_err() && at([usize::MAX, 0]).is_err());
+    assert!(PatchPixels::in_image(&image, [1, 6, 11], [3, 4], [[0, 0]].into_iter()).is_err());
+    let net = net(config(5, 7));
+    let scorer = ScorerConfig { use_position: false, elide_constant: false };
+    let scorer = Scorer::new(net.encoder(), net.transformer(), scorer).unwrap();
+    let patches = PatchPixels::cut_out(&[0; 240], [1, 10, 12]).unwrap();
+    assert!(scorer.logits(&patches, &[0, 1]).is_ok());
+    assert!(scorer.logits(&patches, &[0, 1, 2]).is_err());
+}
+
 #[test]
 fn shuffling_is_reproducible_and_gives_original_indices() {
     for shuffle in [Shuffle::Batch, Shuffle::Instance] {
@@ -165,6 +222,11 @@ fn misuse_is_a_typed_error() {
     assert!(matches!(net.select(&mixed, &mut Rng::new(0)), Err(Error::Shape { op: "ips", .. })));
     assert!(net.select(&[], &mut Rng::new(0)).is_err());
     assert!(net.classify(&mixed[..1], &[], &mut Pass::evaluation()).is_err());
+    let twins = vec![Task::new("a", 3, Activation::Softmax), Task::new("a", 2, Activation::Sigmoid)];
+    assert!(new(IpsConfig { tasks: twins, ..config(1, 1) }).is_err());
+    let none = vec![Task::new("a", 0, Activation::Softmax), Task::new("b", 2, Activation::Sigmoid)];
+    assert!(new(IpsConfig { tasks: none, ..config(1, 1) }).is_err());
+    assert!(new(IpsConfig { stride: [0, 1], ..config(1, 1) }).is_err());
     let tiny = image(5, 5, 1);
     assert!(net.select(&[&tiny], &mut Rng::new(0)).is_err());
     assert!(net.size() > 0);

@@ -6,6 +6,7 @@ use crate::{
     error::{Error, Result},
     nn::{Activation, Targets, Task},
 };
+use rayon::prelude::*;
 
 /// What is true of an image for one task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +37,27 @@ pub trait Dataset: Send + Sync {
 
     /// Example `index`, always the same for the same index.
     fn example(&self, index: usize) -> Result<Example>;
+
+    /// What tells this data set from others, in one line: a checkpoint holds it, and training does not resume on other
+    /// data. Empty where nothing is known.
+    fn description(&self) -> String {
+        String::new()
+    }
+}
+
+/// The examples `indices`, made on all threads.
+pub(super) fn examples(data: &dyn Dataset, indices: &[usize]) -> Result<Vec<Example>> {
+    indices.par_iter().map(|&index| data.example(index)).collect()
 }
 
 #[cfg(feature = "data")]
 impl Dataset for crate::data::MegapixelMnist {
     fn len(&self) -> usize {
         self.len()
+    }
+
+    fn description(&self) -> String {
+        format!("{:?}, {:?}, digits {:016x}", self.config(), self.split(), self.digits().fingerprint())
     }
 
     fn example(&self, index: usize) -> Result<Example> {

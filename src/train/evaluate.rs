@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     nn::Pass,
     select::Ips,
-    train::{Dataset, Example, batch_targets},
+    train::{Dataset, batch_targets, dataset::examples},
 };
 
 /// How often each task was right.
@@ -28,7 +28,12 @@ impl Accuracy {
 /// Evaluates `net` on all of `data` in batches of `batch` images. `progress` is told the images done after each batch and
 /// may stop the evaluation by returning false; the accuracy is then that of the images done.
 ///
-/// The published systems shuffle patches in evaluation too: image `i` uses the stream `(seed, i)` of its batch.
+/// The published systems shuffle patches in evaluation too, all images of a batch alike: the batch that begins with image
+/// `i` uses the stream `(seed, 2³³ + i)`, so that the result depends a little on the size of the batches.
+///
+/// # Errors
+///
+/// As [`Ips::select`] and [`Ips::classify`]; examples that do not fit the network's tasks.
 pub fn evaluate(
     net: &Ips,
     data: &dyn Dataset,
@@ -40,9 +45,9 @@ pub fn evaluate(
     let mut accuracy = Accuracy { images: 0, correct: vec![0; tasks.len()] };
     for start in (0..data.len()).step_by(batch.max(1)) {
         let range = start..(start + batch.max(1)).min(data.len());
-        let examples: Vec<Example> = range.map(|i| data.example(i)).collect::<Result<_>>()?;
+        let examples = examples(data, &range.collect::<Vec<_>>())?;
         let images: Vec<&dyn PatchSource> = examples.iter().map(|e| &*e.image).collect();
-        let chosen = net.select(&images, &mut Rng::stream(seed, start as u64))?;
+        let chosen = net.select(&images, &mut Rng::stream(seed, (1 << 33) + start as u64))?;
         let prediction = net.classify(&images, &chosen, &mut Pass::evaluation())?;
         let targets = batch_targets(&tasks, &examples, &net.device())?;
         for (at, task) in tasks.iter().enumerate() {

@@ -47,7 +47,7 @@ fn trainer(examples: usize) -> Trainer {
         weight_decay: 0.1,
         seed: 5,
     };
-    Trainer::new(net, config, examples).unwrap()
+    Trainer::new(net, config, &Corners { len: examples }).unwrap()
 }
 
 fn state(trainer: &Trainer) -> Vec<(String, Vec<u8>)> {
@@ -101,8 +101,69 @@ fn another_configuration_s_checkpoint_is_refused() {
     let before = state(&other);
     let error = other.resume(&path).unwrap_err();
     assert!(matches!(error, Error::File { .. }), "{error}");
+    assert!(error.to_string().ends_with("another data: `20 examples` then, `21 examples` now"), "{error}");
     assert_eq!(before, state(&other));
     std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn impossible_settings_are_refused() {
+    let with = |config| Trainer::new(trainer(1).into_net(), config, &Corners { len: 1 });
+    let good = TrainConfig::megapixel_mnist();
+    assert!(with(good.clone()).is_ok());
+    for bad in [
+        TrainConfig { batch: 0, ..good.clone() },
+        TrainConfig { epochs: 0, ..good.clone() },
+        TrainConfig { learning_rate: f64::NAN, ..good.clone() },
+        TrainConfig { learning_rate: -1.0, ..good.clone() },
+        TrainConfig { weight_decay: f64::INFINITY, ..good.clone() },
+    ] {
+        assert!(matches!(with(bad), Err(Error::Argument { op: "train", .. })));
+    }
+    let forever = TrainConfig { epochs: usize::MAX, batch: 1, ..good.clone() };
+    assert!(Trainer::new(trainer(1).into_net(), forever, &Corners { len: 2 }).is_err());
+    assert!(Trainer::new(trainer(1).into_net(), good, &Corners { len: 0 }).is_err());
+}
+
+/// Every item of a checkpoint that is wrong leaves the training as it was.
+#[test]
+fn a_checkpoint_that_does_not_fit_changes_nothing() {
+    let path = std::env::temp_dir().join(format!("foveate-unfit-{}.safetensors", std::process::id()));
+    let mut trained = trainer(20);
+    trained.step_on(&Corners { len: 20 }).unwrap();
+    let good = trained.checkpoint().unwrap();
+    for spoil in 0..4 {
+        let mut bad = good.clone();
+        let last = bad.tensors.keys().rfind(|name| !name.starts_with('~')).unwrap().clone();
+        match spoil {
+            0 => drop(bad.tensors.remove(&last)),
+            1 => drop(bad.tensors.insert(last.clone(), crate::check::to_f64(&bad.tensors[&last]).unwrap())),
+            2 => drop(bad.tensors.pop_last()),
+            _ => drop(bad.metadata.remove("step")),
+        }
+        bad.save(&path).unwrap();
+        let mut fresh = trainer(20);
+        let before = state(&fresh);
+        let error = fresh.resume(&path).unwrap_err();
+        assert!(!error.to_string().contains('\n'), "{error}");
+        assert_eq!((before, 0), (state(&fresh), fresh.steps_done()), "{error}");
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_an_error_and_writes_nothing() {
+    let data = Corners { len: 20 };
+    let mut trainer = trainer(20);
+    let mut state = trainer.checkpoint().unwrap().tensors;
+    let name = "transf.crs_attn.q".to_owned();
+    let poisoned = crate::ops::full_like(&state[&name], f64::NAN).unwrap();
+    state.insert(name, poisoned);
+    trainer.net_mut().load(&state).unwrap();
+    let before = self::state(&trainer);
+    let error = trainer.step_on(&data).unwrap_err();
+    assert!(error.to_string().contains("NaN"), "{error}");
+    assert_eq!((before, 0), (self::state(&trainer), trainer.steps_done()));
 }
 
 #[test]
@@ -113,9 +174,5 @@ fn targets_must_fit_their_tasks() {
     assert!(batch_targets(&task(0), std::slice::from_ref(&example), &Device::Cpu).is_err());
     let sigmoid = [Task::new("which", 2, Activation::Sigmoid)];
     assert!(batch_targets(&sigmoid, &[example], &Device::Cpu).is_err());
-    assert!(
-        Trainer::new(trainer(1).into_net(), TrainConfig { batch: 0, ..TrainConfig::megapixel_mnist() }, 1)
-            .is_err()
-    );
     assert!(trainer(1).net().size() > 0);
 }

@@ -13,7 +13,7 @@ use crate::{
     nn::{Module, Pass, Task},
     optim::{AdamW, Optimizer, WarmupCosine},
     select::Ips,
-    train::{Dataset, Example, batch_targets},
+    train::{Dataset, Example, batch_targets, dataset::examples},
 };
 use std::path::Path;
 
@@ -35,6 +35,27 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
+    fn check(&self, examples: usize) -> Result<()> {
+        if self.batch == 0 || self.epochs == 0 || examples == 0 {
+            let (batch, epochs) = (self.batch, self.epochs);
+            let what =
+                format!("{epochs} epochs of {examples} examples, {batch} per step: each must be at least 1");
+            return Err(Error::argument(OP, what));
+        }
+        if self.epochs.checked_mul(examples.div_ceil(self.batch)).is_none() {
+            let what =
+                format!("{} epochs of {examples} examples have more steps than can be counted", self.epochs);
+            return Err(Error::argument(OP, what));
+        }
+        let rates = [("learning rate", self.learning_rate), ("weight decay", self.weight_decay)];
+        match rates.iter().find(|(_, rate)| !rate.is_finite() || *rate < 0.0) {
+            Some((name, rate)) => {
+                Err(Error::argument(OP, format!("a {name} of {rate}, must be finite and at least 0")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The published setting of Megapixel MNIST.
     pub fn megapixel_mnist() -> Self {
         TrainConfig {
@@ -70,28 +91,35 @@ pub struct Trainer {
     net: Ips,
     optimizer: AdamW,
     config: TrainConfig,
-    /// Examples in the training set.
+    /// Examples in the training set, and what it says of itself.
     examples: usize,
+    data: String,
     step: usize,
     /// The order of the epoch it was made for.
     order: Option<(usize, Vec<u32>)>,
 }
 
 impl Trainer {
-    /// Starts training `net` on a set of `examples` examples.
-    pub fn new(net: Ips, config: TrainConfig, examples: usize) -> Result<Self> {
-        if config.batch == 0 || config.epochs == 0 || examples == 0 {
-            let what =
-                format!("{config:?} with {examples} examples: batch, epochs and examples must be at least 1");
-            return Err(Error::argument("train", what));
-        }
+    /// Starts training `net` on `data`, which every further call is to be given again.
+    ///
+    /// # Errors
+    ///
+    /// Sizes of zero, rates that are negative or not finite.
+    pub fn new(net: Ips, config: TrainConfig, data: &dyn Dataset) -> Result<Self> {
+        config.check(data.len())?;
         let optimizer = AdamW::new(config.learning_rate, config.weight_decay);
-        Ok(Trainer { net, optimizer, config, examples, step: 0, order: None })
+        let (examples, data) = (data.len(), data.description());
+        Ok(Trainer { net, optimizer, config, examples, data, step: 0, order: None })
     }
 
     /// The network.
     pub fn net(&self) -> &Ips {
         &self.net
+    }
+
+    /// The network, to be changed between steps.
+    pub fn net_mut(&mut self) -> &mut Ips {
+        &mut self.net
     }
 
     /// Steps done.
@@ -124,11 +152,15 @@ impl Trainer {
     /// Draws the next batch from `data` and learns from it.
     pub fn step_on(&mut self, data: &dyn Dataset) -> Result<StepReport> {
         let batch = self.next_batch();
-        let examples: Vec<Example> = batch.iter().map(|i| data.example(*i)).collect::<Result<_>>()?;
-        self.step(&examples)
+        self.step(&examples(data, &batch)?)
     }
 
     /// Learns from a batch.
+    ///
+    /// # Errors
+    ///
+    /// A loss that is not finite, before anything is written; examples that do not fit the network's tasks; whatever the
+    /// operations report.
     pub fn step(&mut self, examples: &[Example]) -> Result<StepReport> {
         let mut rng = Rng::stream(self.config.seed, self.step as u64);
         let images: Vec<&dyn PatchSource> = examples.iter().map(|e| &*e.image).collect();
@@ -141,6 +173,11 @@ impl Trainer {
         let losses = self.net.losses(&prediction, &targets)?;
         let statistics = pass.statistics();
         let grads = tape.backward(&losses.total)?;
+        let loss = losses.total.item::<f32>()?;
+        if !loss.is_finite() {
+            let what = format!("the loss of step {} is {loss}: lower the learning rate", self.step);
+            return Err(Error::argument(OP, what));
+        }
         let learning_rate = self.learning_rate();
         self.optimizer.set_learning_rate(learning_rate);
         self.optimizer.step(&mut self.net.parameters_mut(), &grads)?;
@@ -151,7 +188,7 @@ impl Trainer {
         }
         let report = StepReport {
             step: self.step,
-            loss: losses.total.item()?,
+            loss,
             task_losses: losses.tasks.iter().map(|l| l.item()).collect::<Result<_>>()?,
             correct,
             images: examples.len(),
@@ -179,7 +216,8 @@ impl Trainer {
             checkpoint.tensors.insert(format!("{OPTIMIZER}{name}"), tensor);
         }
         checkpoint.metadata.insert("step".into(), self.step.to_string());
-        checkpoint.metadata.insert("training".into(), self.description());
+        let description = self.description().map(|(part, text)| (part.to_owned(), text));
+        checkpoint.metadata.extend(description);
         Ok(checkpoint)
     }
 
@@ -188,30 +226,43 @@ impl Trainer {
         self.checkpoint()?.save(path)
     }
 
-    /// Goes on from a file that [`Trainer::save`] wrote for the same configuration.
+    /// Goes on from a file that [`Trainer::save`] wrote for the same network, training and data.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] for a file that is absent, truncated or of something else; then nothing has changed.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let mut checkpoint = Checkpoint::load(path, &self.net.device())?;
-        let described = checkpoint.metadata.get("training").cloned().unwrap_or_default();
-        if described != self.description() {
-            let what = format!(
-                "was written by another configuration:\n  {described}\nnow:\n  {}",
-                self.description()
-            );
-            return Err(Error::file(path, what));
+        for (part, now) in self.description() {
+            let then = checkpoint.metadata.get(part).ok_or_else(|| {
+                Error::file(path, format!("is no checkpoint of training: it does not tell its {part}"))
+            })?;
+            if let Some((then, now)) = difference(then, &now) {
+                let what = format!("was written for another {part}: `{then}` then, `{now}` now");
+                return Err(Error::file(path, what));
+            }
         }
         let step = checkpoint.metadata.get("step").and_then(|s| s.parse().ok());
         let step = step.ok_or_else(|| Error::file(path, "does not say at which step it was written"))?;
         let optimizer = checkpoint.tensors.split_off(OPTIMIZER);
         let strip = |(name, tensor): (String, _)| (name[OPTIMIZER.len()..].to_owned(), tensor);
-        self.net.load(&checkpoint.tensors)?;
-        self.optimizer.load_state(&self.net.parameters(), optimizer.into_iter().map(strip).collect())?;
+        // Both are tried on copies, so that an error leaves everything as it was.
+        let (mut net, mut state) = (self.net.clone(), self.optimizer.clone());
+        net.load(&checkpoint.tensors)?;
+        state.load_state(&net.parameters(), optimizer.into_iter().map(strip).collect())?;
+        (self.net, self.optimizer) = (net, state);
         self.step = step;
         Ok(())
     }
 
-    fn description(&self) -> String {
-        format!("{:?}; {} examples; {:?}", self.config, self.examples, self.net.config())
+    /// What a checkpoint must have in common with the training that resumes from it.
+    fn description(&self) -> [(&'static str, String); 3] {
+        [
+            ("training", format!("{:?}", self.config)),
+            ("data", format!("{} examples, {}", self.examples, self.data)),
+            ("network", format!("{:?}", self.net.config())),
+        ]
     }
 
     /// Ends training and gives the network.
@@ -222,6 +273,20 @@ impl Trainer {
     /// The device that trains.
     pub fn device(&self) -> Device {
         self.net.device()
+    }
+}
+
+const OP: &str = "train";
+
+/// The first items in which two descriptions differ.
+fn difference<'a>(then: &'a str, now: &'a str) -> Option<(&'a str, &'a str)> {
+    let (mut a, mut b) = (then.split(", "), now.split(", "));
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return None,
+            (a, b) if a == b => {}
+            (a, b) => return Some((a.unwrap_or(""), b.unwrap_or(""))),
+        }
     }
 }
 

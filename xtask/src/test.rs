@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Devices that must run: a skip on one of them is a failure (cpu, wgpu, cuda, cuda-emulated)
     #[arg(long, value_delimiter = ',')]
     require: Vec<String>,
-    /// Leave out formatting, clippy, documentation and the packaged build
+    /// Leave out formatting, clippy and documentation
     #[arg(long)]
     quick: bool,
 }
@@ -79,7 +79,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 /// The library's tests once more, with the emulator in the place of the CUDA driver.
 fn on_the_emulator(report: &Path) -> Result<()> {
     let folder = emulator::build(false)?;
-    let mut command = cargo(&["test", "-p", "foveate", "--lib", "--features", FEATURES]);
+    let mut command = cargo(&["test", "-p", "foveate", "--lib", "--test", "cuda", "--features", FEATURES]);
     command.env("LD_LIBRARY_PATH", library_path(&folder));
     command.env("FOVEATE_DEVICES", "cuda").env("FOVEATE_TEST_REPORT", report);
     run(&mut command)

@@ -14,7 +14,7 @@ use super::{
     resize,
     stream::{Purpose, stream},
 };
-use crate::{Error, Result, Rng};
+use crate::{Error, Result, Rng, host};
 use skeletons::STYLES;
 
 const SIDE: usize = DIGIT_SIDE;
@@ -38,12 +38,12 @@ pub fn digits(seed: u64, split: Split, count: usize) -> Result<Digits> {
     if count > u32::MAX as usize {
         return Err(Error::argument("strokes", format!("{count} digits: at most 2^32 − 1 can be numbered")));
     }
-    let mut pixels = vec![0; count * AREA];
+    let mut pixels = host::filled(count.saturating_mul(AREA), 0, "digits: make fewer")?;
     pixels.par_chunks_exact_mut(AREA).enumerate().for_each(|(index, digit)| {
         let mut rng = stream(seed, split, Purpose::Strokes, index as u64);
         digit.copy_from_slice(&draw((index % 10) as u8, &mut rng));
     });
-    let labels = (0..count).map(|index| (index % 10) as u8).collect();
+    let labels = host::made(count, "the digits' labels", |index| (index % 10) as u8)?;
     Digits::new(pixels, labels)
 }
 

@@ -3,8 +3,6 @@
 mod source;
 
 #[cfg(feature = "data")]
-mod batch;
-#[cfg(feature = "data")]
 mod idx;
 #[cfg(feature = "data")]
 mod megapixel;
