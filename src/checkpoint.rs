@@ -84,8 +84,21 @@ impl Checkpoint {
         }
         let metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
         let bytes = safetensors::serialize(views, Some(metadata)).map_err(refused)?;
-        write_whole(path, &bytes)
+        write_whole(path, &sorted_header(bytes).map_err(|e| Error::file(path, e))?)
     }
+}
+
+/// The same file with the strings of its header in alphabetical order, so that equal checkpoints are equal files. A
+/// safetensors file is the header's length in 8 bytes, the header as JSON, padded to 8 bytes, and the data.
+fn sorted_header(file: Vec<u8>) -> serde_json::Result<Vec<u8>> {
+    let Some((length, rest)) = file.split_first_chunk() else { return Ok(file) };
+    let Some((header, data)) = rest.split_at_checked(u64::from_le_bytes(*length) as usize) else {
+        return Ok(file);
+    };
+    let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header)?;
+    let mut sorted = serde_json::to_vec(&header)?;
+    sorted.resize(sorted.len().next_multiple_of(8), b' ');
+    Ok([&(sorted.len() as u64).to_le_bytes(), sorted.as_slice(), data].concat())
 }
 
 /// Writes a file whole or not at all.
@@ -136,6 +149,34 @@ fn stored(dtype: DType) -> Dtype {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_checkpoints_are_equal_files() {
+        let dir = std::env::temp_dir().join(format!("foveate-equal-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut checkpoint = Checkpoint::default();
+        for name in ["w", "a", "bias"] {
+            checkpoint
+                .tensors
+                .insert(name.into(), Tensor::full(name.len() as f32, [3, 5], &Device::Cpu).unwrap());
+        }
+        for at in 0..20 {
+            checkpoint.metadata.insert(format!("key {at}"), format!("\"{at}\" ünïcode"));
+        }
+        let files: Vec<Vec<u8>> = ["a", "b", "c"]
+            .map(|name| {
+                checkpoint.save(dir.join(name)).unwrap();
+                std::fs::read(dir.join(name)).unwrap()
+            })
+            .into();
+        assert!(files[0] == files[1] && files[0] == files[2]);
+        let read = Checkpoint::load(dir.join("a"), &Device::Cpu).unwrap();
+        assert_eq!(read.metadata, checkpoint.metadata);
+        for (name, tensor) in &checkpoint.tensors {
+            assert_eq!(read.tensors[name].to_vec::<f32>(), tensor.to_vec::<f32>());
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 
     #[test]
     fn broken_files_are_named() {

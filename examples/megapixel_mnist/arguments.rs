@@ -15,6 +15,7 @@ use std::path::PathBuf;
 ///
 /// Without --mnist the digits are drawn by a built-in generator, so nothing has to be downloaded.
 #[derive(Parser, Debug)]
+#[command(args_override_self = true)]
 pub(crate) struct Arguments {
     /// Folder of the four MNIST files (IDX, gzip or not)
     #[arg(long)]

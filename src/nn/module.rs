@@ -17,6 +17,19 @@ pub enum Role {
 }
 
 /// A network or a part of one: something that owns parameters.
+///
+/// ```
+/// use foveate::{Device, Rng, Tensor, nn::{Linear, Module}};
+/// # fn main() -> foveate::Result<()> {
+/// let mut layer = Linear::new("head", 3, 2, &Device::Cpu, &mut Rng::new(0))?;
+/// assert_eq!(layer.size(), 3 * 2 + 2);
+/// let mut state = layer.state(); // "head.weight" (2, 3) and "head.bias" (2)
+/// state.insert("head.bias".into(), Tensor::full(0.5_f32, [2], &Device::Cpu)?);
+/// layer.load(&state)?;
+/// state.remove("head.bias");
+/// assert!(layer.load(&state).is_err());
+/// # Ok(()) }
+/// ```
 pub trait Module {
     /// Calls `f` with every parameter, in a fixed order.
     fn visit<'a>(&'a self, f: &mut dyn FnMut(Role, &'a Parameter));

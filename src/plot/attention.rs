@@ -37,6 +37,20 @@ pub fn viridis(value: f32) -> [u8; 3] {
 
 /// Writes a PNG of a one-channel image, inverted (ink is dark) and dimmed to 60 %, with viridis at 40 % over each selected
 /// patch: its attention divided by the largest. `indices` are positions in `grid`, `scores` the attention of each.
+///
+/// ```
+/// use foveate::{data::{DenseImage, PatchSource}, plot};
+/// # fn main() -> foveate::Result<()> {
+/// let image = DenseImage::new([1, 20, 30], vec![0; 600])?;
+/// let path = std::env::temp_dir().join("foveate-doc-attention.png");
+/// plot::attention_map(&path, &image, &image.grid([10, 10], [10, 10])?, &[0, 4], &[0.7, 0.1])?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// More than one channel, another number of scores than of indices, patches outside the grid or the image, out of memory,
+/// a file that cannot be written.
 pub fn attention_map(
     path: impl AsRef<Path>,
     image: &dyn PatchSource,

@@ -29,7 +29,21 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(100, 100, 100),
 ];
 
-/// Writes a PNG of 900 by 540 pixels. `labels` name the horizontal and the vertical axis.
+/// Writes a PNG of 900 by 540 pixels. `labels` name the horizontal and the vertical axis. Points that are not finite are
+/// left out.
+///
+/// ```
+/// use foveate::plot::{Series, curves};
+/// # fn main() -> foveate::Result<()> {
+/// let loss = Series { name: "loss".into(), points: (1..50).map(|i| (f64::from(i), 1.0 / f64::from(i))).collect() };
+/// let path = std::env::temp_dir().join("foveate-doc-curves.png");
+/// curves(&path, "training", ["step", "loss"], &[loss])?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// A file that cannot be written.
 pub fn curves(path: impl AsRef<Path>, title: &str, labels: [&str; 2], series: &[Series]) -> Result<()> {
     FONT.call_once(|| {
         // The only failure is a font that does not parse, and the one embedded here does.

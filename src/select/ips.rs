@@ -137,6 +137,29 @@ pub struct Prediction {
 type Images<'a> = [&'a dyn PatchSource];
 
 /// An IPS network.
+///
+/// ```
+/// use foveate::{
+///     Device, Rng,
+///     data::{DenseImage, PatchSource},
+///     nn::{Activation, GlobalPool, Pass, ResNetConfig, Task},
+///     select::{Ips, IpsConfig},
+/// };
+/// # fn main() -> foveate::Result<()> {
+/// let encoder = ResNetConfig { channels: 1, widths: vec![8], blocks: 1, pool: GlobalPool::Mean };
+/// let tasks = vec![Task::new("which", 3, Activation::Softmax)];
+/// // Patches of 16 × 16; keep M = 4, see I = 8 at a time; with positional encodings.
+/// let config = IpsConfig::with_encoder(encoder, [16, 16], 4, 8, tasks, true);
+/// let mut rng = Rng::new(0);
+/// let net = Ips::new(config, &Device::Cpu, &mut rng)?;
+/// let image = DenseImage::new([1, 96, 96], (0..96 * 96).map(|i| (i % 251) as u8).collect())?;
+/// let images: [&dyn PatchSource; 1] = [&image];
+/// let chosen = net.select(&images, &mut rng)?;
+/// assert_eq!(chosen[0].indices.len(), 4); // of the 36 patches
+/// let prediction = net.classify(&images, &chosen, &mut Pass::evaluation())?;
+/// assert_eq!(*prediction.probabilities[0].dims(), [1, 3]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Ips {
     config: IpsConfig,
@@ -161,6 +184,10 @@ impl Module for Ips {
 
 impl Ips {
     /// A network with fresh parameters on `device`, named as in the published PyTorch implementation.
+    ///
+    /// # Errors
+    ///
+    /// As [`IpsConfig::check`]; sizes that the layers refuse; out of memory.
     pub fn new(config: IpsConfig, device: &Device, rng: &mut Rng) -> Result<Self> {
         config.check()?;
         let encoder = ResNet::new("encoder", config.encoder.clone(), device, rng)?;
@@ -329,6 +356,10 @@ impl Ips {
     }
 
     /// Predicts from the selected patches: the pass decides whether this trains.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ips::select`]; selections that are not one per image and of one length; indices outside the grid.
     pub fn classify(&self, images: &Images, chosen: &[Selection], pass: &mut Pass) -> Result<Prediction> {
         let grid = self.grid(images)?;
         let m = chosen.first().map_or(0, |s| s.indices.len());

@@ -87,6 +87,41 @@ pub struct StepReport {
 }
 
 /// A network in training.
+///
+/// ```
+/// use foveate::{
+///     Device, Result, Rng,
+///     data::DenseImage,
+///     nn::{Activation, GlobalPool, ResNetConfig, Task},
+///     select::{Ips, IpsConfig},
+///     train::{Dataset, Example, Target, TrainConfig, Trainer, evaluate},
+/// };
+///
+/// /// Bright and dark images.
+/// struct Shades;
+/// impl Dataset for Shades {
+///     fn len(&self) -> usize {
+///         8
+///     }
+///     fn example(&self, index: usize) -> Result<Example> {
+///         let class = (index % 2) as u8;
+///         let image = Box::new(DenseImage::new([1, 32, 32], vec![40 + 170 * class; 32 * 32])?);
+///         Ok(Example { image, targets: vec![Target::Class(class.into())] })
+///     }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let encoder = ResNetConfig { channels: 1, widths: vec![8], blocks: 1, pool: GlobalPool::Mean };
+/// let tasks = vec![Task::new("shade", 2, Activation::Softmax)];
+/// let net = Ips::new(IpsConfig::with_encoder(encoder, [8, 8], 2, 2, tasks, false), &Device::Cpu, &mut Rng::new(0))?;
+/// let config = TrainConfig { epochs: 20, warmup_epochs: 1, batch: 4, ..TrainConfig::megapixel_mnist() };
+/// let mut trainer = Trainer::new(net, config, &Shades)?;
+/// while trainer.steps_done() < trainer.steps() {
+///     trainer.step_on(&Shades)?; // trainer.save(path) at any time, trainer.resume(path) later
+/// }
+/// assert_eq!(evaluate(trainer.net(), &Shades, 4, 0, |_done| true)?.of(0), 1.0);
+/// # Ok(()) }
+/// ```
 pub struct Trainer {
     net: Ips,
     optimizer: AdamW,
