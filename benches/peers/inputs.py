@@ -1,0 +1,76 @@
+"""Inputs that any language can make again, bit for bit: a tensor's values follow from its name.
+
+Element i of tensor `name` is splitmix64(fnv1a64(name) + (i + 1) * GOLDEN) reduced to its top 24 bits, which give a
+uniform number in [low, high). Both sides of a benchmark fill their tensors so, and can compare their checksums.
+"""
+
+import numpy as np
+import torch
+
+GOLDEN = 0x9E3779B97F4A7C15
+MASK = (1 << 64) - 1
+
+
+def fnv1a64(name: str) -> int:
+    """FNV-1a hash of the UTF-8 bytes of `name`, 64 bits."""
+    hashed = 0xCBF29CE484222325
+    for byte in name.encode():
+        hashed = ((hashed ^ byte) * 0x100000001B3) & MASK
+    return hashed
+
+
+def words(name: str, count: int) -> np.ndarray:
+    """`count` 64-bit words of the splitmix64 stream that starts at the hash of `name`. (count,) u64"""
+    z = np.uint64(fnv1a64(name)) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def uniform(name: str, *shape: int, low: float = -1.0, high: float = 1.0) -> torch.Tensor:
+    """f32 tensor of `shape`, uniform in [low, high): low + (high - low) * word/2^24, computed in f64 and rounded once."""
+    unit = (words(name, int(np.prod(shape))) >> np.uint64(40)).astype(np.float64) / (1 << 24)
+    return torch.from_numpy((low + (high - low) * unit).astype(np.float32).reshape(shape))
+
+
+def fill(module: torch.nn.Module, prefix: str) -> torch.nn.Module:
+    """Sets every parameter and statistic of `module` from `prefix` and its name in the state dict."""
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if tensor.is_floating_point():
+                low, high = bounds(prefix + name, tensor.shape)
+                tensor.copy_(uniform(prefix + name, *tensor.shape, low=low, high=high))
+    return module
+
+
+def bounds(name: str, shape: torch.Size) -> tuple[float, float]:
+    """Range of a parameter's values, such that variance survives the layers; `name` tells norms from queries."""
+    if len(shape) == 4:
+        reach = (6.0 / (shape[1] * shape[2] * shape[3])) ** 0.5
+    elif len(shape) == 2:
+        reach = (3.0 / shape[1]) ** 0.5
+    elif name.endswith(".q"):
+        reach = 0.25
+    elif name.endswith("running_var") or name.endswith(".weight"):
+        return 0.5, 1.5
+    else:
+        reach = 0.1
+    return -reach, reach
+
+
+def dense_image(side: int) -> torch.Tensor:
+    """u8 image of independent pixels: no patch is blank. (1, 1, side, side)"""
+    pixels = words(f"image-dense-{side}", side * side) >> np.uint64(56)
+    return torch.from_numpy(pixels.astype(np.uint8).reshape(1, 1, side, side))
+
+
+def sparse_image(side: int) -> torch.Tensor:
+    """u8 image as empty as a Megapixel-MNIST one: 5 digits and 50 noise patterns, each a 28x28 square at a position
+    drawn uniformly, one pixel in five set; later squares overwrite earlier ones. (1, 1, side, side)"""
+    image = np.zeros((side, side), dtype=np.uint8)
+    places = words(f"image-sparse-{side}-places", 2 * 55) % np.uint64(side - 27)
+    ink = words(f"image-sparse-{side}-ink", 55 * 28 * 28).reshape(55, 28, 28)
+    for (row, column), square in zip(places.reshape(55, 2).tolist(), ink):
+        set_here = (square & np.uint64(0xFFFF)) < np.uint64(13107)
+        image[row : row + 28, column : column + 28] = np.where(set_here, square >> np.uint64(56), 0)
+    return torch.from_numpy(image.reshape(1, 1, side, side))
