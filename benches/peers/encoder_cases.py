@@ -33,7 +33,7 @@ def evaluation(threads: int) -> Forms:
 
 
 def training(threads: int) -> Forms:
-    """forward with batch statistics, mean of all embeddings as loss, backward, AdamW.
+    """forward with batch statistics, mean of all embeddings as loss, backward, AdamW; gives the loss and all gradients.
 
     The learning rate is tiny, so that thousands of steps leave weights and activations at their usual magnitude.
     """
@@ -47,7 +47,7 @@ def training(threads: int) -> Forms:
             loss = network(x).mean()
             loss.backward()
             optimiser.step()
-            return loss
+            return [loss, *[parameter.grad for parameter in network.parameters()]]
 
         return call
 

@@ -4,6 +4,8 @@ Element i of tensor `name` is splitmix64(fnv1a64(name) + (i + 1) * GOLDEN) reduc
 uniform number in [low, high). Both sides of a benchmark fill their tensors so, and can compare their checksums.
 """
 
+import itertools
+
 import numpy as np
 import torch
 
@@ -74,3 +76,32 @@ def sparse_image(side: int) -> torch.Tensor:
         set_here = (square & np.uint64(0xFFFF)) < np.uint64(13107)
         image[row : row + 28, column : column + 28] = np.where(set_here, square >> np.uint64(56), 0)
     return torch.from_numpy(image.reshape(1, 1, side, side))
+
+
+def philox(counter: int, key: int) -> list[int]:
+    """One block of Philox4x32-10 (Salmon et al., SC 2011): four 32-bit words."""
+    c = [counter & 0xFFFFFFFF, counter >> 32, 0, 0]
+    low, high = key & 0xFFFFFFFF, key >> 32
+    for _ in range(10):
+        p, q = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(q >> 32) ^ c[1] ^ low, q & 0xFFFFFFFF, (p >> 32) ^ c[3] ^ high, p & 0xFFFFFFFF]
+        low, high = (low + 0x9E3779B9) & 0xFFFFFFFF, (high + 0xBB67AE85) & 0xFFFFFFFF
+    return c
+
+
+def permutation(seed: int, count: int) -> list[int]:
+    """The order in which a selection with this seed sees `count` patches: Fisher and Yates from the last place on,
+    with Lemire's unbiased draws from the Philox stream."""
+    stream = (word for block in itertools.count() for word in philox(block, seed))
+
+    def below(n: int) -> int:
+        while True:
+            product = next(stream) * n
+            if product & 0xFFFFFFFF >= (1 << 32) % n:
+                return product >> 32
+
+    order = list(range(count))
+    for i in range(count - 1, 0, -1):
+        j = below(i + 1)
+        order[i], order[j] = order[j], order[i]
+    return order

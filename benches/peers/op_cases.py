@@ -183,7 +183,10 @@ def layer_norm(n: int, width: int) -> Forms:
 
 
 def adamw() -> Forms:
-    """one step over as many parameters as the Megapixel-MNIST network has, in tensors of an encoder's sizes"""
+    """one step over as many parameters as the Megapixel-MNIST network has, in tensors of an encoder's sizes.
+
+    The parameters after the step are the result; most gradients are positive, so that their sum tells a wrong step.
+    """
 
     def form(**how):
         shapes = [(64, 49), (64, 576), (64, 576), (64, 576), (64, 576), (128, 576), (128, 1152), (128, 1152)]
@@ -191,11 +194,28 @@ def adamw() -> Forms:
         shapes += [(128, 512), (512,)] + [(128,)] * 24 + [(64,)] * 10 + [(10, 128)] * 4 + [(10,)] * 4
         parameters = [nn.Parameter(uniform(f"p{i}", *shape)) for i, shape in enumerate(shapes)]
         for i, parameter in enumerate(parameters):
-            parameter.grad = uniform(f"g{i}", *parameter.shape)
-        optimiser = torch.optim.AdamW(parameters, lr=1e-7, weight_decay=0.1, **how)
-        return lambda: optimiser.step()
+            parameter.grad = uniform(f"g{i}", *parameter.shape, low=-0.5)
+        optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.1, **how)
+
+        def call():
+            optimiser.step()
+            return parameters
+
+        return call
 
     return {"torch-foreach": form(foreach=True), "torch-fused": form(fused=True)}
+
+
+def overhead(recorded: bool) -> Forms:
+    """1,000 additions of tensors of one element; with a gradient to come, each leaves a node of the graph"""
+    x, y = uniform("x", 1).requires_grad_(recorded), uniform("y", 1)
+
+    def call():
+        for _ in range(999):
+            x + y
+        return x + y
+
+    return {"torch-eager": call}
 
 
 def cases() -> dict[str, Case]:
@@ -229,5 +249,9 @@ def cases() -> dict[str, Case]:
         "softmax/16-32400": Case("16 rows of 32400", lambda t: softmax(16, 32400)),
         "layer_norm/64-128": Case("64 rows of 128", lambda t: layer_norm(64, 128)),
         "layer_norm/3200-128": Case("3200 rows of 128", lambda t: layer_norm(3200, 128)),
+        "overhead/untracked": Case("1000 additions of 1 element", lambda t: overhead(False)),
+        "overhead/recorded": Case(
+            "1000 additions of 1 element, recorded for backward", lambda t: overhead(True), inference=False
+        ),
         "adamw/880k": Case("one step, about 880,000 parameters in 60 tensors", lambda t: adamw(), inference=False),
     }

@@ -6,7 +6,7 @@ import torch
 
 from case import Case, Forms, channels_last, optimised
 from encoder_cases import FLOPS
-from inputs import dense_image, fill, sparse_image, words
+from inputs import dense_image, fill, permutation, sparse_image
 from network import CrossAttention, encoder, patchify, positional_encoding
 
 SIDE, PATCH = 1500, 50
@@ -50,7 +50,7 @@ def forms(image: torch.Tensor) -> Forms:
     pixels = image.float() / 255
     count = (SIDE // PATCH) ** 2
     positions = positional_encoding(count, WIDTH)
-    order = torch.from_numpy(words("order", count).argsort(kind="stable"))
+    order = torch.tensor(permutation(0, count))
     attention = fill(CrossAttention(TOKENS, WIDTH, HEADS), "transf.crs_attn.").eval()
     plain = fill(encoder(), "encoder.").eval()
     last = fill(encoder(), "encoder.").eval().to(memory_format=torch.channels_last)

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod bench;
 mod build_kernels;
 mod emulator;
 mod root;
@@ -20,6 +21,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Time every operation on the CPU, alone or in turns with PyTorch and ONNX Runtime
+    Bench(bench::Args),
     /// Compile kernels/**/*.cu to PTX and write kernels/ptx/MANIFEST.toml, or check that both are current
     BuildKernels(build_kernels::Args),
     /// Build the stand-in for the CUDA driver that runs the kernels on the CPU, and print its folder
@@ -34,6 +37,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
+        Task::Bench(args) => bench::main(&args),
         Task::BuildKernels(args) => build_kernels::main(&args),
         Task::Emulator(args) => emulator::main(&args),
         Task::Test(args) => test::main(&args),

@@ -1,0 +1,108 @@
+//! The encoder's convolutions, layer by layer: 100 patches of 1×50×50 and 32 of 3×100×100, forward and backward.
+
+use crate::support::{Call, Case, between, many, one, uniform};
+use foveate::{
+    Result, Tensor,
+    device::run1,
+    ops::{
+        self, Conv2d,
+        conv2d::{Conv2dGradInput, Conv2dGradWeight},
+    },
+};
+
+/// x (n, inputs, side, side), weight (outputs, inputs, kernel, kernel), no bias.
+#[derive(Clone, Copy)]
+struct Layer {
+    n: usize,
+    inputs: usize,
+    side: usize,
+    outputs: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    /// A stem's input is pixels: its backward pass needs the weight gradient only.
+    grad_input: bool,
+}
+
+const LAYERS: [(&str, Layer); 10] = [
+    ("50-stem", Layer { grad_input: false, ..layer([100, 1, 50, 64], [7, 2, 3]) }),
+    ("50-layer1", layer([100, 64, 13, 64], [3, 1, 1])),
+    ("50-layer2-down", layer([100, 64, 13, 128], [3, 2, 1])),
+    ("50-shortcut", layer([100, 64, 13, 128], [1, 2, 0])),
+    ("50-layer2", layer([100, 128, 7, 128], [3, 1, 1])),
+    ("100-stem", Layer { grad_input: false, ..layer([32, 3, 100, 64], [7, 2, 3]) }),
+    ("100-layer1", layer([32, 64, 25, 64], [3, 1, 1])),
+    ("100-layer2-down", layer([32, 64, 25, 128], [3, 2, 1])),
+    ("100-shortcut", layer([32, 64, 25, 128], [1, 2, 0])),
+    ("100-layer2", layer([32, 128, 13, 128], [3, 1, 1])),
+];
+
+const fn layer([n, inputs, side, outputs]: [usize; 4], [kernel, stride, padding]: [usize; 3]) -> Layer {
+    Layer { n, inputs, side, outputs, kernel, stride, padding, grad_input: true }
+}
+
+impl Layer {
+    fn out_side(&self) -> usize {
+        (self.side + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+
+    fn flops(&self) -> usize {
+        2 * self.n * self.outputs * self.out_side().pow(2) * self.inputs * self.kernel.pow(2)
+    }
+
+    fn about(&self, what: &str) -> String {
+        let Layer { n, inputs, side, outputs, kernel, stride, padding, .. } = self;
+        format!(
+            "{what}, {n}x{inputs}x{side}x{side} -> {outputs} channels, \
+             {kernel}x{kernel} stride {stride} padding {padding}"
+        )
+    }
+
+    /// x, weight and the gradient of the output.
+    fn tensors(&self) -> Result<[Tensor; 3]> {
+        let reach = (6.0 / (self.inputs * self.kernel.pow(2)) as f64).sqrt();
+        let weight = [self.outputs, self.inputs, self.kernel, self.kernel];
+        Ok([
+            uniform("x", [self.n, self.inputs, self.side, self.side])?,
+            between("weight", weight, -reach, reach)?,
+            uniform("grad", [self.n, self.outputs, self.out_side(), self.out_side()])?,
+        ])
+    }
+
+    fn forward(&self) -> Result<Call> {
+        let [x, weight, _] = self.tensors()?;
+        let conv = Conv2d::new(self.stride, self.padding);
+        one(move || ops::conv2d(&x, &weight, None, conv))
+    }
+
+    /// The gradients of input and weight, without a tape around them.
+    fn backward(&self) -> Result<Call> {
+        let [x, weight, dy] = self.tensors()?;
+        let conv = Conv2d::new(self.stride, self.padding);
+        let to_weight = Conv2dGradWeight { conv, kernel: [self.kernel; 2] };
+        let to_input = Conv2dGradInput { conv, image: [self.side; 2] };
+        let grad_input = self.grad_input;
+        many(move || {
+            let mut grads = vec![run1(&to_weight, &[&x, &dy])?];
+            if grad_input {
+                grads.push(run1(&to_input, &[&dy, &weight])?);
+            }
+            Ok(grads)
+        })
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let both = LAYERS.iter().map(|&(name, layer)| {
+        let what = if layer.grad_input { "gradients of input and weight" } else { "gradient of the weight" };
+        let forward = format!("conv2d/{name}/forward");
+        let backward = format!("conv2d/{name}/backward");
+        let products = 1 + usize::from(layer.grad_input);
+        [
+            Case::new(&forward, &layer.about("convolution"), move || layer.forward()).flops(layer.flops()),
+            Case::new(&backward, &layer.about(what), move || layer.backward())
+                .flops(layer.flops() * products),
+        ]
+    });
+    both.flatten().collect()
+}

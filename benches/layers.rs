@@ -1,0 +1,111 @@
+//! The small layers: batch norm, pooling, linear, softmax and layer norm.
+
+use crate::support::{Call, Case, between, many, one, uniform};
+use foveate::{
+    Result, Tensor,
+    device::{run, run1},
+    ops::{
+        self, BatchNormConfig, BatchNormTensors, MatMul,
+        batch_norm::{BatchNorm, BatchNormGrad},
+        pool::{MaxPool2d, MaxPool2dGrad},
+    },
+};
+
+/// weight, bias, running mean and running variance (c).
+fn norm_tensors(c: usize) -> Result<[Tensor; 4]> {
+    let constant = |value: f32| Tensor::full(value, [c], &foveate::Device::Cpu);
+    Ok([uniform("w", [c])?, uniform("b", [c])?, constant(0.0)?, constant(1.0)?])
+}
+
+/// Batch statistics; the new running estimates are computed and dropped.
+fn norm_forward(n: usize, c: usize, side: usize) -> Result<Call> {
+    let (x, [weight, bias, mean, var]) = (uniform("x", [n, c, side, side])?, norm_tensors(c)?);
+    one(move || {
+        let tensors =
+            BatchNormTensors { weight: &weight, bias: &bias, running_mean: &mean, running_var: &var };
+        Ok(ops::batch_norm(&x, None, &tensors, BatchNormConfig::default())?.0)
+    })
+}
+
+/// Gradients of x, weight and bias from saved statistics.
+fn norm_backward(n: usize, c: usize, side: usize) -> Result<Call> {
+    let (x, [weight, bias, mean, var]) = (uniform("x", [n, c, side, side])?, norm_tensors(c)?);
+    let dy = uniform("grad", [n, c, side, side])?;
+    let saved = run(&BatchNorm(BatchNormConfig::default()), &[&x, &weight, &bias, &mean, &var])?;
+    let (mean, inv_std) = (saved[3].clone(), saved[4].clone());
+    let op = BatchNormGrad { training: true, relu: false };
+    many(move || Ok(run(&op, &[&dy, &x, &weight, &bias, &mean, &inv_std])?.into_vec()))
+}
+
+const POOL: MaxPool2d = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1] };
+
+/// With the codes that backward needs.
+fn pool_forward() -> Result<Call> {
+    let x = uniform("x", [100, 64, 25, 25])?;
+    one(move || ops::max_pool2d(&x, POOL.kernel, POOL.stride, POOL.padding))
+}
+
+fn pool_backward() -> Result<Call> {
+    let (x, dy) = (uniform("x", [100, 64, 25, 25])?, uniform("grad", [100, 64, 13, 13])?);
+    let codes = run(&POOL, &[&x])?[1].clone();
+    let op = MaxPool2dGrad { pool: POOL, image: [25, 25] };
+    one(move || run1(&op, &[&dy, &codes]))
+}
+
+fn global_pool() -> Result<Call> {
+    let x = uniform("x", [100, 128, 7, 7])?;
+    one(move || ops::global_avg_pool(&x))
+}
+
+fn linear_forward(n: usize, inputs: usize, outputs: usize) -> Result<Call> {
+    let (x, weight) = (uniform("x", [n, inputs])?, uniform("weight", [outputs, inputs])?);
+    let bias = uniform("bias", [outputs])?;
+    one(move || ops::linear(&x, &weight, Some(&bias)))
+}
+
+/// Gradients of x, weight and bias, without a tape around them.
+fn linear_backward(n: usize, inputs: usize, outputs: usize) -> Result<Call> {
+    let (x, weight) = (uniform("x", [n, inputs])?, uniform("weight", [outputs, inputs])?);
+    let dy = uniform("grad", [n, outputs])?;
+    let transposed = MatMul { transpose_a: true, transpose_b: false };
+    many(move || {
+        Ok(vec![ops::matmul(&dy, &weight)?, ops::matmul_with(transposed, &dy, &x)?, ops::sum(&dy, &[0])?])
+    })
+}
+
+fn softmax(rows: usize, columns: usize) -> Result<Call> {
+    let x = between("x", [rows, columns], -4.0, 4.0)?;
+    one(move || ops::softmax(&x, -1))
+}
+
+fn layer_norm(n: usize, width: usize) -> Result<Call> {
+    let (x, weight, bias) =
+        (uniform("x", [n, width])?, uniform("weight", [width])?, uniform("bias", [width])?);
+    one(move || ops::layer_norm(&x, Some((&weight, &bias)), 1e-6))
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let large = 1600 * 128 * 128;
+    let pool = "3x3 stride 2 padding 1, 100x64x25x25";
+    vec![
+        Case::new("batch_norm/64-25/forward", "training, 100x64x25x25", || norm_forward(100, 64, 25)),
+        Case::new("batch_norm/64-25/backward", "training, 100x64x25x25", || norm_backward(100, 64, 25)),
+        Case::new("batch_norm/64-13/forward", "training, 100x64x13x13", || norm_forward(100, 64, 13)),
+        Case::new("batch_norm/64-13/backward", "training, 100x64x13x13", || norm_backward(100, 64, 13)),
+        Case::new("max_pool2d/forward", pool, pool_forward),
+        Case::new("max_pool2d/backward", pool, pool_backward),
+        Case::new("global_avg_pool/forward", "100x128x7x7", global_pool),
+        Case::new("linear/1600-128-128/forward", "1600x128 -> 128", || linear_forward(1600, 128, 128))
+            .flops(2 * large),
+        Case::new("linear/1600-128-128/backward", "1600x128 -> 128, all gradients", || {
+            linear_backward(1600, 128, 128)
+        })
+        .flops(4 * large),
+        Case::new("linear/64-128-512/forward", "64x128 -> 512", || linear_forward(64, 128, 512))
+            .flops(2 * 64 * 128 * 512),
+        Case::new("softmax/512-200", "512 rows of 200", || softmax(512, 200)),
+        Case::new("softmax/16-32400", "16 rows of 32400", || softmax(16, 32_400)),
+        Case::new("layer_norm/64-128", "64 rows of 128", || layer_norm(64, 128)),
+        Case::new("layer_norm/3200-128", "3200 rows of 128", || layer_norm(3200, 128)),
+    ]
+}
