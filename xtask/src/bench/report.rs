@@ -34,7 +34,6 @@ impl Row {
         } else {
             format!("{:.2}", m.others)
         };
-        let verdict = if m.agrees(&self.case) { goal.verdict(m) } else { "RESULTS DIFFER" };
         [
             self.case.clone(),
             milliseconds(m.ours),
@@ -44,9 +43,14 @@ impl Row {
             format!("{:.2}", m.ratio()),
             format!("{:.2}-{:.2}", m.range[0], m.range[1]),
             goal.to_string(),
-            verdict.into(),
+            self.verdict().into(),
             others,
         ]
+    }
+
+    fn verdict(&self) -> &'static str {
+        let m = &self.measured;
+        if m.agrees(&self.case) { goal(&self.case, &m.form).verdict(m) } else { "RESULTS DIFFER" }
     }
 
     /// The row as a line of the terminal's table.
@@ -96,8 +100,7 @@ impl Report {
 
     /// How many rows met their goals, and how noisy the machine was.
     pub(crate) fn summary(&self) -> String {
-        let verdicts: Vec<&str> =
-            self.rows.iter().map(|row| goal(&row.case, &row.measured.form).verdict(&row.measured)).collect();
+        let verdicts: Vec<&str> = self.rows.iter().map(Row::verdict).collect();
         let count = |word: &str| verdicts.iter().filter(|verdict| **verdict == word).count();
         let noisy = self.rows.iter().filter(|row| row.measured.others > CALM).count();
         let repeated: usize = self.rows.iter().map(|row| row.measured.repeated).sum();
