@@ -50,6 +50,17 @@ impl Dims {
         self.iter().fold(1usize, |n, &size| n.saturating_mul(size))
     }
 
+    /// Refuses a shape whose axes cannot be multiplied, which an axis of size zero would hide: after it, products of
+    /// any axes are exact.
+    pub(crate) fn check(&self, op: &'static str) -> Result<()> {
+        const MOST: usize = isize::MAX as usize / 16;
+        let product = self.iter().try_fold(1_usize, |n, &size| n.checked_mul(size.max(1)));
+        match product {
+            Some(product) if product <= MOST => Ok(()),
+            _ => Err(Error::shape(op, format!("shape {self} has more elements than can be addressed"))),
+        }
+    }
+
     /// Number of axes.
     pub fn rank(&self) -> usize {
         self.rank as usize
@@ -82,9 +93,14 @@ impl Dims {
         dims
     }
 
-    /// `(outer, size, inner)`: the products of the sizes before, at and after `axis`.
+    /// `(outer, size, inner)`: the products of the sizes before, at and after `axis`. An axis that the shape lacks has
+    /// size 1 behind all others.
     pub fn around(&self, axis: usize) -> (usize, usize, usize) {
-        (self[..axis].iter().product(), self[axis], self[axis + 1..].iter().product())
+        let product = |sizes: &[usize]| sizes.iter().fold(1_usize, |n, &size| n.saturating_mul(size));
+        let at = axis.min(self.rank());
+        let (outer, rest) = self.split_at(at);
+        let (size, inner) = rest.split_first().map_or((1, &[][..]), |(size, inner)| (*size, inner));
+        (product(outer), size, product(inner))
     }
 
     /// Resolves an axis counted from the end when negative (`-1` is the last).
@@ -140,8 +156,22 @@ mod tests {
         assert_eq!(dims.axis("t", 1).unwrap(), 1);
         assert!(dims.axis("t", 3).is_err() && dims.axis("t", -4).is_err());
         assert_eq!(dims.around(1), (2, 3, 5));
+        assert_eq!((dims.around(0), dims.around(2)), ((1, 2, 15), (6, 5, 1)));
+        assert_eq!(dims.around(7), (30, 1, 1));
         assert_eq!(dims.without(0), Dims::from([3, 5]));
         assert_eq!(dims.with(2, 7), Dims::from([2, 3, 7]));
+    }
+
+    #[test]
+    fn a_zero_does_not_hide_sizes_that_cannot_be_multiplied() {
+        assert!(Dims::from([0, 1 << 20, 1 << 20]).check("t").is_ok());
+        assert!(Dims::from([0, 1 << 63, 2]).check("t").is_err());
+        assert!(Dims::from([usize::MAX]).check("t").is_err());
+        let cpu = crate::Device::Cpu;
+        assert!(crate::Tensor::zeros([0, 1 << 63, 2], &cpu).is_err());
+        let empty = crate::Tensor::zeros([0, 3], &cpu).unwrap();
+        assert!(crate::ops::reshape(&empty, [0, 1 << 63, 2]).is_err());
+        assert!(crate::ops::expand(&crate::Tensor::zeros([1, 1], &cpu).unwrap(), [1 << 62, 8]).is_err());
     }
 
     #[test]

@@ -105,15 +105,16 @@ impl Rng {
     /// Sets `words` words aside for an operation on a device, starting at a whole block.
     pub fn reserve(&mut self, words: u64) -> Words {
         let first = self.position.div_ceil(4);
-        self.position = (first + words.div_ceil(4)) * 4;
+        self.position = first.saturating_add(words.div_ceil(4)).saturating_mul(4);
         Words { key: [self.key as u32, (self.key >> 32) as u32], first }
     }
 
     /// The next 32 random bits.
     pub fn next_u32(&mut self) -> u32 {
         let words = Words { key: [self.key as u32, (self.key >> 32) as u32], first: 0 };
-        self.position += 1;
-        words.word(self.position - 1)
+        let word = words.word(self.position);
+        self.position = self.position.wrapping_add(1);
+        word
     }
 
     /// The next 64 random bits.
@@ -152,10 +153,10 @@ impl Rng {
     }
 
     /// A uniformly random order of `0..n` (Fisher and Yates).
-    pub fn permutation(&mut self, n: usize) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..n as u32).collect();
+    pub fn permutation(&mut self, n: u32) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..n).collect();
         for i in (1..n).rev() {
-            order.swap(i, self.below(i as u32 + 1) as usize);
+            order.swap(i as usize, self.below(i + 1) as usize);
         }
         order
     }

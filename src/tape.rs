@@ -372,11 +372,21 @@ impl Grads {
     }
 
     /// Replaces every parameter's gradient, as clipping does. The values are in the order the parameters were watched.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`, and another number of gradients than it was given; then nothing has changed.
     pub fn map(&mut self, f: impl FnOnce(&[&Tensor]) -> Result<Vec<Tensor>>) -> Result<()> {
         let all: Vec<&Tensor> = self.parameters.iter().map(|(_, gradient)| gradient).collect();
-        for (slot, new) in f(&all)?.into_iter().enumerate() {
-            self.parameters[slot].1 = new;
+        let new = f(&all)?;
+        if new.len() != self.parameters.len() {
+            return Err(Error::tape(format!(
+                "{} gradients in place of {}",
+                new.len(),
+                self.parameters.len()
+            )));
         }
+        self.parameters.iter_mut().zip(new).for_each(|(slot, new)| slot.1 = new);
         Ok(())
     }
 

@@ -100,6 +100,7 @@ impl Tensor {
 
     /// As [`Tensor::from_slice`], with the dtype known at run time only.
     pub(crate) fn from_bytes(data: &[u8], dims: Dims, dtype: DType, device: &Device) -> Result<Self> {
+        dims.check("from_slice")?;
         device.check_dtype("from_slice", dtype)?;
         let buffer = device.upload(data)?;
         Ok(Tensor { buffer, offset: 0, dims, dtype, node: None })
@@ -198,6 +199,7 @@ impl Tensor {
 
     /// A view of this tensor's elements in another shape; not recorded. [`crate::ops::reshape`] is the recorded form.
     pub(crate) fn view(&self, dims: Dims) -> Result<Self> {
+        dims.check("reshape")?;
         if dims.elements() != self.elements() {
             let what = format!("{} does not hold as many elements as {}", dims, self.dims);
             return Err(Error::shape("reshape", what));

@@ -98,7 +98,6 @@ pub(crate) fn away_from_zero(dims: impl Into<Dims>, seed: u64) -> Tensor {
 }
 
 /// Uniform integers in `0..below`.
-#[allow(dead_code)]
 pub(crate) fn random_i32(dims: impl Into<Dims>, below: u32, seed: u64) -> Tensor {
     let dims = dims.into();
     let mut rng = Rng::new(seed);

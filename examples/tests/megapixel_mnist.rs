@@ -1,5 +1,7 @@
 //! The example as a person runs it: what it writes, how it stops and goes on, and what it says of bad input.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     fs,
     path::Path,

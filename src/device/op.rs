@@ -71,6 +71,12 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
     /// Checks every argument and gives the results' shapes. [`run`](crate::device::run) calls it once; the arms rely on it.
     fn infer(&self, ins: &[Meta]) -> Result<Metas>;
 
+    /// Checks what shapes do not tell, such as indices, where the operands are in the host's memory: before every run on
+    /// the CPU, in `f32` or `f64`. The kernels of other devices cannot report; they leave out what is out of range.
+    fn validate(&self, _ins: &[cpu::In]) -> Result<()> {
+        Ok(())
+    }
+
     /// Bytes of scratch that one run needs on a device, handed to the arm.
     fn scratch(&self, _device: DeviceKind, _ins: &[Meta]) -> usize {
         0

@@ -9,6 +9,7 @@ use crate::{
     Dims, cpu,
     dtype::DType,
     error::{Error, Result},
+    host,
     spec::{self, Real},
     tensor::{Buffer, Tensor},
 };
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub fn run<O: Op>(op: &O, ins: &[&Tensor]) -> Result<Outputs> {
     let (metas, reference) = inferred::<O>(op, ins)?;
     if reference {
+        op.validate(&cpu_views::<O>(ins)?)?;
         return run_spec(op, ins, &metas, &[]);
     }
     match device_of::<O>(ins)? {
@@ -31,6 +33,7 @@ pub fn run<O: Op>(op: &O, ins: &[&Tensor]) -> Result<Outputs> {
                     .push(cpu::Block::new(meta.dims.elements().saturating_mul(meta.dtype.size()), O::NAME)?);
             }
             let views = cpu_views::<O>(ins)?;
+            op.validate(&views)?;
             let outs = blocks.iter_mut().zip(&metas);
             let mut outs: SmallVec<[cpu::Out; 2]> = outs
                 .map(|(block, m)| cpu::Out { dims: m.dims, dtype: m.dtype, bytes: block.bytes_mut() })
@@ -128,7 +131,9 @@ fn inferred<O: Op>(op: &O, ins: &[&Tensor]) -> Result<(Metas, bool)> {
         }
         metas.iter_mut().filter(|m| m.dtype == DType::F64).for_each(|m| m.dtype = DType::F32);
     }
-    Ok((op.infer(&metas)?, reference))
+    let results = op.infer(&metas)?;
+    results.iter().try_for_each(|meta| meta.dims.check(O::NAME))?;
+    Ok((results, reference))
 }
 
 /// The device that all operands share.
@@ -166,7 +171,7 @@ fn not_on_cpu<O: Op>() -> Error {
 fn run_spec<O: Op>(op: &O, ins: &[&Tensor], metas: &[Meta], state: &[Tensor]) -> Result<Outputs> {
     let ins: Vec<Numbers<f64>> = ins.iter().map(|t| Numbers::of(t)).collect::<Result<_>>()?;
     let mut outs: Vec<Numbers<f64>> = match state {
-        [] => metas.iter().map(Numbers::zeros).collect(),
+        [] => metas.iter().map(|meta| Numbers::allocated(meta, O::NAME)).collect::<Result<_>>()?,
         state => state.iter().map(Numbers::of).collect::<Result<_>>()?,
     };
     spec_on(op, &ins, &mut outs);
@@ -190,10 +195,17 @@ pub(crate) struct Numbers<T> {
 }
 
 impl<T: Real> Numbers<T> {
-    pub(crate) fn zeros(meta: &Meta) -> Self {
+    /// Zeros.
+    fn allocated(meta: &Meta, what: &str) -> Result<Self> {
         let n = meta.dims.elements();
         let (floats, ints) = if meta.dtype.is_float() { (n, 0) } else { (0, n) };
-        Numbers { dims: meta.dims, x: vec![T::of(0.0); floats], int: vec![0; ints] }
+        let (x, int) = (host::filled(floats, T::of(0.0), what)?, host::filled(ints, 0, what)?);
+        Ok(Numbers { dims: meta.dims, x, int })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn zeros(meta: &Meta) -> Self {
+        Self::allocated(meta, "a test").unwrap()
     }
 
     pub(crate) fn of(t: &Tensor) -> Result<Self> {

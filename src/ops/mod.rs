@@ -35,6 +35,8 @@ pub mod resize;
 pub mod sampling;
 pub mod softmax;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod top_m_merge;
 pub mod transpose;
 pub mod unfold;

@@ -61,7 +61,7 @@ const ROUNDS: usize = 8;
 impl Permutation {
     fn new(n: usize, rng: &mut Rng) -> Self {
         if n <= TABLE {
-            return Permutation::Table(rng.permutation(n));
+            return Permutation::Table(rng.permutation(n as u32));
         }
         let bits = (usize::BITS - (n - 1).leading_zeros()).div_ceil(2);
         Permutation::Feistel { n: n as u32, bits, keys: [0; ROUNDS].map(|_: u32| rng.next_u32()) }

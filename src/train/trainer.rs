@@ -42,7 +42,7 @@ impl TrainConfig {
                 format!("{epochs} epochs of {examples} examples, {batch} per step: each must be at least 1");
             return Err(Error::argument(OP, what));
         }
-        if self.epochs.checked_mul(examples.div_ceil(self.batch)).is_none() {
+        if self.epochs.checked_mul(examples.div_ceil(self.batch)).is_none() || examples > u32::MAX as usize {
             let what =
                 format!("{} epochs of {examples} examples have more steps than can be counted", self.epochs);
             return Err(Error::argument(OP, what));
@@ -177,7 +177,7 @@ impl Trainer {
         let (epoch, at) = (self.step / self.steps_per_epoch(), self.step % self.steps_per_epoch());
         if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
             let mut rng = Rng::stream(self.config.seed, (1 << 32) + epoch as u64);
-            self.order = Some((epoch, rng.permutation(self.examples)));
+            self.order = Some((epoch, rng.permutation(self.examples as u32)));
         }
         let order = self.order.as_ref().map_or(&[][..], |(_, order)| order);
         let batch = &order[at * self.config.batch..((at + 1) * self.config.batch).min(self.examples)];

@@ -157,9 +157,11 @@ fn check_dy(op: &'static str, dy: &Meta, want: [usize; 5]) -> Result<()> {
 /// # Ok(()) }
 /// ```
 pub fn score_grid(image: [usize; 2], counts: [usize; 2], patch: [usize; 2]) -> Result<(Grid, [usize; 4])> {
-    if [0, 1].iter().any(|&a| counts[a] == 0 || counts[a] > image[a] || patch[a] == 0) {
+    let reach = |a: usize| image[a].checked_add(patch[a]).filter(|end| *end <= i32::MAX as usize);
+    if [0, 1].iter().any(|&a| counts[a] == 0 || counts[a] > image[a] || patch[a] == 0 || reach(a).is_none()) {
         let what = format!(
-            "{counts:?} cells in an image of {image:?} with patches of {patch:?}: each needs a pixel"
+            "{counts:?} cells in an image of {image:?} with patches of {patch:?}: each needs a pixel, and sides are \
+             below 2^31"
         );
         return Err(Error::argument("score_grid", what));
     }

@@ -50,7 +50,7 @@ impl Op for Concat {
                 );
                 return Err(Error::shape(Self::NAME, what));
             }
-            size += other.dims[self.axis];
+            size = other.dims[self.axis].saturating_add(size);
         }
         Ok(smallvec![Meta::new(first.dims.with(self.axis, size), first.dtype)])
     }
@@ -128,7 +128,10 @@ impl Op for Pad {
 }
 
 fn check_axis(op: &'static str, axis: usize, meta: &Meta) -> Result<()> {
-    meta.dims.axis(op, axis as isize).map(|_| ())
+    if axis < meta.dims.rank() {
+        return Ok(());
+    }
+    Err(Error::argument(op, format!("axis {axis} of shape {}", meta.dims)))
 }
 
 /// Tensors one behind the other along `axis` (negative counts from the end). Any dtype, the same for all; the other axes

@@ -63,7 +63,16 @@ impl Conv2d {
             return Err(Error::shape(op, what));
         }
         let [top, bottom, left, right] = self.padding;
-        let (padded_h, padded_w) = (height + top + bottom, width + left + right);
+        let padded = |size: usize, before: usize, after: usize| {
+            let size = size.checked_add(before).and_then(|size| size.checked_add(after));
+            size.filter(|size| *size <= i32::MAX as usize)
+        };
+        let (Some(padded_h), Some(padded_w)) = (padded(height, top, bottom), padded(width, left, right))
+        else {
+            let what =
+                format!("{height} by {width} pixels padded by {:?}: a side must be below 2^31", self.padding);
+            return Err(Error::argument(op, what));
+        };
         if kh == 0 || kw == 0 || kh > padded_h || kw > padded_w {
             let what =
                 format!("a kernel of {kh} by {kw} does not fit the padded image of {padded_h} by {padded_w}");
@@ -151,7 +160,8 @@ impl Op for Conv2dGradInput {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
         let dy: [usize; 4] = axes(Self::NAME, "dy", &ins[0], "(B, O, h, w)")?;
         let weight: [usize; 4] = axes(Self::NAME, "the weight", &ins[1], "(O, C / groups, kh, kw)")?;
-        let x = [dy[0], weight[1] * self.conv.groups, self.image[0], self.image[1]];
+        let channels = weight[1].saturating_mul(self.conv.groups);
+        let x = [dy[0], channels, self.image[0], self.image[1]];
         let shape = self.conv.shape(Self::NAME, x, weight)?;
         check_dy(Self::NAME, dy, &shape)?;
         Ok(smallvec![Meta::f32(x)])
@@ -212,7 +222,13 @@ fn check_dy(op: &'static str, dy: [usize; 4], shape: &Shape) -> Result<()> {
     Err(Error::shape(op, format!("dy has shape {dy:?}, the convolution's output has {want:?}")))
 }
 
-/// Convolution of `x (B, C, H, W)` with `weight (O, C / groups, kh, kw)`, plus `bias (O)` if given, to `(B, O, h, w)`.
+/// Convolution of `x (B, C, H, W)` with `weight (O, C / groups, kh, kw)`, plus `bias (O)` if given, to `(B, O, h, w)`;
+/// `h = ⌊(H + top + bottom − kh) / stride⌋ + 1`, and so `w`. All f32. Gradients of all operands.
+///
+/// # Errors
+///
+/// Shapes, channels or groups that do not fit each other, a stride of zero, a kernel larger than the padded image, a
+/// padded side of 2³¹ or more.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops, ops::Conv2d};

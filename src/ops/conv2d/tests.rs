@@ -84,16 +84,18 @@ fn gradients_agree_with_differences() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(crate::testing::cases(40))]
 
     #[test]
     fn any_geometry_matches(
-        batch in 1usize..4, c in 1usize..20, out in 1usize..35, h in 1usize..18, w in 1usize..18, kh in 1usize..6,
+        batch in 1usize..4, (c, out) in (1usize..20, 1usize..35), h in 1usize..18, w in 1usize..18, kh in 1usize..6,
         kw in 1usize..6, sh in 1usize..4, sw in 1usize..4, padding in prop::array::uniform4(0usize..4), seed in 0u64..99,
+        groups in prop_oneof![3 => Just(1usize), 1 => 2usize..5],
     ) {
-        let conv = Conv2d { stride: [sh, sw], padding, ..Conv2d::new(1, 0) };
+        let conv = Conv2d { stride: [sh, sw], padding, groups, ..Conv2d::new(1, 0) };
+        let (c, out, per_group) = (c.div_ceil(groups) * groups, out.div_ceil(groups) * groups, c.div_ceil(groups));
         let fits = kh <= h + padding[0] + padding[1] && kw <= w + padding[2] + padding[3];
-        let (x, weight) = (random([batch, c, h, w], seed), random([out, c, kh, kw], seed + 1));
+        let (x, weight) = (random([batch, c, h, w], seed), random([out, per_group, kh, kw], seed + 1));
         if fits {
             judge(&conv, &[&x, &weight]);
             let dy = random(run1(&conv, &[&x, &weight]).unwrap().dims(), seed + 2);

@@ -71,7 +71,7 @@ fn gradients_are_each_other() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(crate::testing::cases(40))]
 
     /// ⟨extract x, y⟩ = ⟨x, place y⟩ for every x, y and offsets.
     #[test]

@@ -59,6 +59,10 @@ impl Op for Gather {
         Ok(smallvec![Meta::new(x.with(axis, indices[axis]), dtype)])
     }
 
+    fn validate(&self, ins: &[crate::cpu::In]) -> Result<()> {
+        cpu::check(Self::NAME, ins[1].i32()?, ins[0].dims[ins[1].dims.rank() - 1])
+    }
+
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
         spec::gather(&ins[0], &ins[1], &mut outs[0]);
     }
@@ -85,6 +89,10 @@ impl Op for ScatterAdd {
             return Err(Error::shape(Self::NAME, what));
         }
         Ok(smallvec![Meta::f32(x.with(axis, self.rows))])
+    }
+
+    fn validate(&self, ins: &[crate::cpu::In]) -> Result<()> {
+        cpu::check(Self::NAME, ins[1].i32()?, self.rows)
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

@@ -164,6 +164,10 @@ impl<K: ClassKind> Op for ClassLoss<K> {
         Ok(smallvec![Meta::f32(Dims::SCALAR)])
     }
 
+    fn validate(&self, ins: &[cpu::In]) -> Result<()> {
+        check_classes(K::NAME, ins)
+    }
+
     fn spec<T: Real>(&self, ins: &[spec::In<T>], outs: &mut [spec::Out<T>]) {
         let mut sum = T::zero();
         each_row(ins, |row, class, weight| sum += weight * self.kind.loss(row, class));
@@ -182,6 +186,10 @@ impl<K: ClassKind> Op for ClassLossGrad<K> {
             return Err(Error::shape(K::GRAD, format!("the gradient of a scalar loss is {}", ins[0])));
         }
         Ok(smallvec![rest[0]])
+    }
+
+    fn validate(&self, ins: &[cpu::In]) -> Result<()> {
+        check_classes(K::GRAD, &ins[1..])
     }
 
     fn spec<T: Real>(&self, ins: &[spec::In<T>], outs: &mut [spec::Out<T>]) {
@@ -213,7 +221,7 @@ impl<K: ClassKind> ClassLoss<K> {
     }
 
     pub(super) fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
-        let rows = Rows::new(K::NAME, ins)?;
+        let rows = Rows::new(ins)?;
         let mut sum = 0.0;
         rows.each(|_, row, class, weight| sum += weight * self.kind.fast(row, class));
         outs[0].f32()?[0] = (sum / rows.divisor(self.reduction)) as f32;
@@ -224,7 +232,7 @@ impl<K: ClassKind> ClassLoss<K> {
 impl<K: ClassKind> ClassLossGrad<K> {
     pub(super) fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
         let dy = f64::from(ins[0].f32()?[0]);
-        let rows = Rows::new(K::GRAD, &ins[1..])?;
+        let rows = Rows::new(&ins[1..])?;
         let scale = dy / rows.divisor(self.loss.reduction);
         let to = outs[0].f32()?;
         rows.each(|at, row, class, weight| {
@@ -234,7 +242,18 @@ impl<K: ClassKind> ClassLossGrad<K> {
     }
 }
 
-/// The rows of one run on the CPU, their classes checked.
+/// Refuses classes outside those of the scores; `ins` are scores and classes.
+fn check_classes(op: &'static str, ins: &[cpu::In]) -> Result<()> {
+    let (classes, count) = (ins[1].i32()?, ins[0].dims[ins[0].dims.rank() - 1]);
+    match classes.iter().position(|&class| class < 0 || class as usize >= count) {
+        None => Ok(()),
+        Some(at) => {
+            Err(Error::argument(op, format!("class {} (row {at}) is not in 0..{count}", classes[at])))
+        }
+    }
+}
+
+/// The rows of one run on the CPU.
 struct Rows<'a> {
     /// (rows, count)
     scores: &'a [f32],
@@ -246,15 +265,10 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(op: &'static str, ins: &[cpu::In<'a>]) -> Result<Self> {
+    fn new(ins: &[cpu::In<'a>]) -> Result<Self> {
         let count = ins[0].dims[ins[0].dims.rank() - 1];
-        let classes = ins[1].i32()?;
-        if let Some(at) = classes.iter().position(|&class| class < 0 || class as usize >= count) {
-            let what = format!("class {} (row {at}) is not in 0..{count}", classes[at]);
-            return Err(Error::argument(op, what));
-        }
         let weights = ins.get(2).map(cpu::In::f32).transpose()?;
-        Ok(Rows { scores: ins[0].f32()?, classes, weights, count })
+        Ok(Rows { scores: ins[0].f32()?, classes: ins[1].i32()?, weights, count })
     }
 
     fn each(&self, mut f: impl FnMut(usize, &[f32], usize, f64)) {

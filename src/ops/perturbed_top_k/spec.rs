@@ -45,8 +45,11 @@ pub(super) fn grad<T: Real>(op: &PerturbedTopKGrad, ins: &[In<T>], dscores: &mut
     let s = ins[1].dims[1];
     for sample in 0..b * s {
         let image = sample / s;
-        let chosen = |j: usize| ins[1].int[sample * k + j] as usize;
-        let c = (0..k).fold(T::zero(), |sum, j| sum + ins[0][(image * k + j) * n + chosen(j)]);
+        // A position that is none of the n was not chosen.
+        let chosen = |j: usize| usize::try_from(ins[1].int[sample * k + j]).ok().filter(|&at| at < n);
+        let c = (0..k).fold(T::zero(), |sum, j| {
+            sum + chosen(j).map_or(T::zero(), |at| ins[0][(image * k + j) * n + at])
+        });
         for at in 0..n {
             let z: T = noise(op.noise, ins.get(2), sample, n, at);
             dscores[image * n + at] += z * c / (T::of(s as f64) * T::of(op.sigma.into()));

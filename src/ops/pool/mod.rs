@@ -37,9 +37,9 @@ impl MaxPool2d {
         let wrong = |axis: usize| {
             self.kernel[axis] == 0
                 || self.stride[axis] == 0
-                || 2 * self.padding[axis] > self.kernel[axis]
+                || self.padding[axis] > self.kernel[axis] / 2
                 || image[axis] == 0
-                || image[axis] + 2 * self.padding[axis] < self.kernel[axis]
+                || image[axis].saturating_add(2 * self.padding[axis]) < self.kernel[axis]
         };
         if wrong(0) || wrong(1) {
             let what = format!(
@@ -48,7 +48,7 @@ impl MaxPool2d {
             );
             return Err(Error::argument(op, what));
         }
-        if self.kernel[0] * self.kernel[1] > 256 {
+        if self.kernel[0].saturating_mul(self.kernel[1]) > 256 {
             let what = format!(
                 "windows of {:?} have more than 256 positions: pool twice, or use global_max_pool",
                 self.kernel

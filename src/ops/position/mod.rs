@@ -7,6 +7,7 @@ mod tests;
 use crate::{
     Device, Tensor, cpu,
     error::{Error, Result},
+    host,
 };
 
 /// Encodings (P, D) of the positions `n`, P of them, on `device`. Angles are computed in `f64`, so that positions up to
@@ -24,9 +25,9 @@ pub fn positional_encoding(n: &[u32], features: usize, device: &Device) -> Resul
     if features == 0 {
         return Err(Error::argument("positional_encoding", "features must be at least 1"));
     }
-    let rates: Vec<f64> =
-        (0..features).map(|d| 10_000_f64.powf(-((d / 2 * 2) as f64) / features as f64)).collect();
-    let mut encoding = cpu::Scratch::<f32>::new(n.len() * features, "positional_encoding")?;
+    let rate = |d: usize| 10_000_f64.powf(-((d / 2 * 2) as f64) / features as f64);
+    let rates = host::made(features, "positional_encoding", rate)?;
+    let mut encoding = cpu::Scratch::<f32>::new(n.len().saturating_mul(features), "positional_encoding")?;
     for (row, &n) in encoding.chunks_mut(features).zip(n) {
         for (d, (to, rate)) in row.iter_mut().zip(&rates).enumerate() {
             let angle = f64::from(n) * rate;

@@ -216,7 +216,8 @@ impl ArgMax {
         let over: SmallVec<[bool; 6]> = (0..dims.rank()).map(|axis| axis == self.axis).collect();
         let at = outs[0].i32()?;
         maxima(ins[0].f32()?, &groups(dims, &over), &mut Scratch::new(at.len(), "argmax")?, at);
-        at.iter_mut().for_each(|at| *at = (*at as usize / inner % size) as i32);
+        // Where there is no number, the first place counts.
+        at.iter_mut().for_each(|at| *at = ((*at).max(0) as usize / inner % size) as i32);
         Ok(())
     }
 }

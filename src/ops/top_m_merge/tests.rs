@@ -126,7 +126,7 @@ fn merging_chunk_by_chunk_is_the_same_as_at_once() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(crate::testing::cases(60))]
 
     /// With one row the order of the scores never changes: any chunking finds the M largest of all, earlier ones first.
     #[test]

@@ -31,7 +31,7 @@ fn gradients_are_each_other() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(crate::testing::cases(40))]
 
     /// ⟨unfold x, y⟩ = ⟨x, fold y⟩ for every x, y and grid.
     #[test]

@@ -106,7 +106,7 @@ impl Op for PadRows {
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
         match ins[0].dims.first() {
-            Some(rows) if self.before + rows <= self.rows => {
+            Some(rows) if self.before.saturating_add(*rows) <= self.rows => {
                 Ok(smallvec![Meta::f32(ins[0].dims.with(0, self.rows))])
             }
             _ => Err(Error::shape(Self::NAME, format!("{} does not fit in {} rows", ins[0].dims, self.rows))),

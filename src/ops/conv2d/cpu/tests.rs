@@ -152,7 +152,7 @@ fn awkward_shapes() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(crate::testing::cases(24))]
 
     #[test]
     fn any_shape(
