@@ -44,6 +44,10 @@ fn main() -> ExitCode {
             }
         };
     }
+    if let Err(error) = foveate::cpu::join_pool(0) {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
     let mut criterion = Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))

@@ -83,7 +83,7 @@ impl<'a> Server<'a> {
                 Err(format!("{threads} threads: this server runs with {have} since its first request").into())
             }
             None => {
-                rayon::ThreadPoolBuilder::new().num_threads(usize::try_from(threads)?).build_global()?;
+                foveate::cpu::join_pool(usize::try_from(threads)?)?;
                 self.threads = Some(threads);
                 Ok(())
             }

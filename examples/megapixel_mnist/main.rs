@@ -37,6 +37,7 @@ fn main() -> ExitCode {
 
 fn run(a: &Arguments) -> Result<()> {
     let plan = Plan::new(a)?;
+    foveate::cpu::join_pool(0)?;
     let device = device(&a.device)?;
     let (train, test) = datasets(a, &plan)?;
     std::fs::create_dir_all(&a.out).map_err(|e| Error::file(&a.out, e))?;

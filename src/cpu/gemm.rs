@@ -11,6 +11,7 @@
 
 use super::simd::vectorised;
 use gemm::Parallelism;
+use rayon::prelude::*;
 
 /// Steps of `k` summed before they are added to the result.
 const DEPTH: usize = 512;
@@ -18,6 +19,8 @@ const DEPTH: usize = 512;
 const SMALL: usize = 16 * 16;
 /// Multiplications from which a single product is worth more than one thread.
 const THREADED: usize = 1 << 22;
+/// Rows of a thread come in multiples of this.
+const RUN: usize = 16;
 /// Columns that [`small`] computes side by side.
 const WIDTH: usize = 16;
 
@@ -72,6 +75,19 @@ impl Product {
 
     /// Computes the product. Each slice starts at its matrix's first element and must reach its last.
     pub(crate) fn run(&self, a: &[f32], b: &[f32], c: &mut [f32]) {
+        self.run_after(a, b, c, |_, _| ());
+    }
+
+    /// As [`Product::run`], with `prepare(first, c)` called before for parts of `c` that make up the whole: runs of rows,
+    /// or of columns where those lie further apart, with the number of the first. What a thread is to add to is best
+    /// written by itself, since it comes out of its own cache.
+    pub(crate) fn run_after(
+        &self,
+        a: &[f32],
+        b: &[f32],
+        c: &mut [f32],
+        prepare: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
         let &Product { m, k, n, .. } = self;
         if m == 0 || n == 0 {
             return;
@@ -83,6 +99,28 @@ impl Product {
                 (0..n).for_each(|column| c[row * self.c[0] + column * self.c[1]] = 0.0);
             }
         }
+        // Each thread takes a run of rows, or, where they lie further apart, of columns.
+        let by_row = self.c[0] >= self.c[1];
+        let (side, apart) = if by_row { (m, self.c[0]) } else { (n, self.c[1]) };
+        let threads = if self.threads && self.work() >= THREADED { rayon::current_num_threads() } else { 1 };
+        let share = side.div_ceil(threads).next_multiple_of(RUN);
+        if threads == 1 || share >= side {
+            prepare(0, c);
+            return self.in_depth(a, b, c);
+        }
+        c.par_chunks_mut(share * apart).enumerate().with_max_len(1).for_each(|(task, c)| {
+            let (first, size) = (task * share, share.min(side - task * share));
+            prepare(first, c);
+            match by_row {
+                true => Product { m: size, ..*self }.in_depth(&a[first * self.a[0]..], b, c),
+                false => Product { n: size, ..*self }.in_depth(a, &b[first * self.b[1]..], c),
+            }
+        });
+    }
+
+    /// The product on this thread, [`DEPTH`] steps at a time.
+    fn in_depth(&self, a: &[f32], b: &[f32], c: &mut [f32]) {
+        let &Product { m, k, n, .. } = self;
         for start in (0..k).step_by(DEPTH) {
             let part = Product { k: DEPTH.min(k - start), add: self.add || start > 0, ..*self };
             let (a, b) = (&a[start * self.a[1]..], &b[start * self.b[0]..]);
@@ -94,11 +132,11 @@ impl Product {
     fn general(&self, a: &[f32], b: &[f32], c: &mut [f32]) {
         let &Product { m, k, n, .. } = self;
         debug_assert!(m > 1 && n > 1 && m * n > SMALL && k <= DEPTH);
-        let all = self.threads && self.work() >= THREADED && rayon::current_num_threads() > 1;
-        let parallelism = if all { Parallelism::Rayon(0) } else { Parallelism::None };
         let [a_strides, b_strides, c_strides] = [self.a, self.b, self.c].map(|s| s.map(|v| v as isize));
         let [c_row, c_column] = c_strides;
         let ([a_row, a_column], [b_row, b_column]) = (a_strides, b_strides);
+        debug_assert!(a.len() >= extent(m, k, self.a) && b.len() >= extent(k, n, self.b));
+        debug_assert!(c.len() >= extent(m, n, self.c));
         // SAFETY: `run` cut the slices so that they hold every element these sizes and strides name, `c` is borrowed
         // exclusively, and its elements do not overlap (stated at `Product::c`).
         unsafe {
@@ -121,7 +159,7 @@ impl Product {
                 false,
                 false,
                 false,
-                parallelism,
+                Parallelism::None,
             );
         }
     }

@@ -8,6 +8,7 @@ mod memory;
 pub(crate) mod parallel;
 pub(crate) mod philox;
 pub(crate) mod simd;
+mod threads;
 pub(crate) mod vector;
 mod view;
 pub(crate) mod workers;
@@ -16,6 +17,8 @@ pub use encoder::{FoldedBlock, FoldedConv, FoldedEncoder, PackedEncoder, Patches
 pub(crate) use gemm::Product;
 pub(crate) use memory::reset_peak;
 pub use memory::{Block, Scratch, memory, release};
+pub(crate) use threads::awake;
+pub use threads::{in_pool, join_pool};
 pub use view::{In, Out};
 
 /// The name the CPU goes by in errors and tables.

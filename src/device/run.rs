@@ -16,6 +16,9 @@ use crate::{
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// Elements of an operand or result from which an operation on the CPU is likely to use several threads.
+const LARGE: usize = 4096;
+
 /// Runs an operation: checks the arguments, allocates the results, and dispatches on the device. Nothing is recorded.
 ///
 /// Inputs of type `f64` select the reference computation: the operation's specification, on the CPU.
@@ -38,7 +41,11 @@ pub fn run<O: Op>(op: &O, ins: &[&Tensor]) -> Result<Outputs> {
             let mut outs: SmallVec<[cpu::Out; 2]> = outs
                 .map(|(block, m)| cpu::Out { dims: m.dims, dtype: m.dtype, bytes: block.bytes_mut() })
                 .collect();
-            op.cpu(&views, &mut outs)?;
+            let large = views.iter().map(|view| view.dims).chain(metas.iter().map(|meta| meta.dims));
+            match large.map(|dims| dims.elements()).max() >= Some(LARGE) {
+                true => cpu::awake(|| op.cpu(&views, &mut outs))?,
+                false => op.cpu(&views, &mut outs)?,
+            }
             drop(outs);
             let done = blocks.into_iter().zip(&metas);
             Ok(done.map(|(block, meta)| wrap(Buffer::Cpu(Arc::new(block)), meta)).collect())

@@ -248,6 +248,10 @@ impl Ips {
     /// An empty batch, images of different sizes, of other channels than the encoder's or smaller than a patch, pixels
     /// that cannot be read, out of memory.
     pub fn select(&self, images: &Images, rng: &mut Rng) -> Result<Vec<Selection>> {
+        crate::cpu::in_pool(|| self.select_here(images, rng))
+    }
+
+    fn select_here(&self, images: &Images, rng: &mut Rng) -> Result<Vec<Selection>> {
         let grid = self.grid(images)?;
         let (n, m) = (grid.count(), self.config.memory);
         let i = self.config.iteration.min(n);

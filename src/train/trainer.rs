@@ -197,6 +197,10 @@ impl Trainer {
     /// A loss that is not finite, before anything is written; examples that do not fit the network's tasks; whatever the
     /// operations report.
     pub fn step(&mut self, examples: &[Example]) -> Result<StepReport> {
+        crate::cpu::in_pool(|| self.step_here(examples))
+    }
+
+    fn step_here(&mut self, examples: &[Example]) -> Result<StepReport> {
         let mut rng = Rng::stream(self.config.seed, self.step as u64);
         let images: Vec<&dyn PatchSource> = examples.iter().map(|e| &*e.image).collect();
         let chosen = self.net.select(&images, &mut rng)?;

@@ -14,13 +14,15 @@ impl Linear {
         if y.is_empty() {
             return Ok(());
         }
-        let mut product = Product::new(y.len() / outputs, inputs, outputs).b_transposed().threads();
-        if let Some(bias) = ins.get(2) {
-            let bias = bias.f32()?;
-            y.chunks_exact_mut(outputs).for_each(|y| y.copy_from_slice(bias));
-            product = product.add();
+        let product = Product::new(y.len() / outputs, inputs, outputs).b_transposed().threads();
+        match ins.get(2) {
+            None => product.run(x, weight, y),
+            Some(bias) => {
+                let bias = bias.f32()?;
+                let rows = |_, y: &mut [f32]| y.chunks_mut(outputs).for_each(|y| y.copy_from_slice(bias));
+                product.add().run_after(x, weight, y, rows);
+            }
         }
-        product.run(x, weight, y);
         Ok(())
     }
 }

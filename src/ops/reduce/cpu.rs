@@ -44,6 +44,13 @@ trait Reduction: Sync {
     type Beside: Send;
     /// Takes the whole of `x`, whose first element has position `start`, into one result.
     fn row(x: &[f32], start: usize, y: &mut f32, beside: &mut Self::Beside);
+    /// Takes rows of `x`, as many as results, each into its own.
+    fn rows(x: &[f32], start: usize, y: &mut [f32], beside: &mut [Self::Beside]) {
+        let size = x.len() / y.len();
+        for (i, ((x, y), beside)) in x.chunks_exact(size).zip(y).zip(beside).enumerate() {
+            Self::row(x, start + i * size, y, beside);
+        }
+    }
     /// Takes each element of `x` into the result at its place.
     fn each(x: &[f32], start: usize, y: &mut [f32], beside: &mut [Self::Beside]);
 }
@@ -56,6 +63,10 @@ impl Reduction for Sums {
 
     fn row(x: &[f32], _: usize, y: &mut f32, (): &mut ()) {
         *y += sum_row(x) as f32;
+    }
+
+    fn rows(x: &[f32], _: usize, y: &mut [f32], _: &mut [()]) {
+        sum_rows(x, x.len() / y.len(), y);
     }
 
     fn each(x: &[f32], _: usize, y: &mut [f32], _: &mut [()]) {
@@ -86,6 +97,12 @@ vectorised! {
     fn sum_row(x: &[f32]) -> f64 {
         simd::sum(x, |v| v)
     }
+    /// Adds to each element of `y` the sum of its row of `size` elements of `x`.
+    fn sum_rows(x: &[f32], size: usize, y: &mut [f32]) {
+        for (y, x) in y.iter_mut().zip(x.chunks_exact(size)) {
+            *y += if size <= SHORT_ROW { sum_short(x) } else { simd::sum(x, |v| v) as f32 };
+        }
+    }
     fn sum_each(x: &[f32], y: &mut [f32]) {
         for (y, x) in y.iter_mut().zip(x) {
             *y += x;
@@ -99,6 +116,23 @@ vectorised! {
             take(x, start + i, y, at);
         }
     }
+}
+
+/// Rows up to this long are summed in `f32` alone: chains of at most 16 additions and a tree.
+const SHORT_ROW: usize = 256;
+
+/// The sum of a short row.
+#[inline(always)]
+fn sum_short(x: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut lanes = [0.0; LANES];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for x in whole {
+        (0..LANES).for_each(|i| lanes[i] += x[i]);
+    }
+    let eight: [f32; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
+    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3]) + rest.iter().sum::<f32>()
 }
 
 /// Takes one element into a maximum.
@@ -157,6 +191,7 @@ fn accumulate<R: Reduction>(
     match groups {
         [Group { reduced: true, .. }] => R::row(x, start, &mut y[0], &mut beside[0]),
         [] | [Group { reduced: false, .. }] => R::each(x, start, y, beside),
+        [Group { reduced: false, .. }, Group { reduced: true, .. }] => R::rows(x, start, y, beside),
         [first, rest @ ..] => {
             let (part, kept) = (x.len() / first.size, y.len() / first.size);
             for (i, x) in x.chunks(part).enumerate() {
