@@ -21,7 +21,7 @@ use crate::{
 /// Elements of a task.
 const TASK: usize = 64 * 1024;
 /// Planes of fewer elements are handled as parts of a row.
-const SMALL_PLANE: usize = 256;
+const SMALL_PLANE: usize = 128;
 /// Rows added up in `f32` before the sums move to `f64`.
 const ROWS: usize = 64;
 
