@@ -35,7 +35,7 @@ pub struct AdamStep {
 
 impl Op for AdamStep {
     const NAME: &'static str = "adam_step";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -60,18 +60,18 @@ impl Op for AdamStep {
 
 /// The step's scalars, worked out in `f64` and rounded once.
 #[derive(Clone, Copy)]
-struct Constants<T> {
-    beta: [T; 2],
-    rest: [T; 2],
+pub(super) struct Constants<T> {
+    pub(super) beta: [T; 2],
+    pub(super) rest: [T; 2],
     /// 1 − η λ, or 1.
-    shrink: T,
+    pub(super) shrink: T,
     /// λ where it belongs to the gradient, or 0.
-    decay: T,
+    pub(super) decay: T,
     /// η / (1 − β₁ᵗ).
-    rate: T,
+    pub(super) rate: T,
     /// 1 / √(1 − β₂ᵗ).
-    root: T,
-    eps: T,
+    pub(super) root: T,
+    pub(super) eps: T,
 }
 
 impl<T: Real> Constants<T> {
@@ -84,7 +84,7 @@ impl<T: Real> Constants<T> {
 }
 
 impl AdamStep {
-    fn constants<T: Real>(&self) -> Constants<T> {
+    pub(super) fn constants<T: Real>(&self) -> Constants<T> {
         let [b1, b2] = self.betas;
         let step = self.step.min(i32::MAX as u32) as i32;
         let (coupled, decoupled) =

@@ -9,6 +9,8 @@ mod schedule;
 mod sgd;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 pub use adam::{AdamStep, AdamW};
 pub use clip::{ClipValues, clip_norm, clip_values, global_norm};

@@ -3,7 +3,7 @@ use crate::{
     Device, Error, Tape,
     device::{Op, run_in_place},
     ops,
-    testing::{bits, random},
+    testing::{bits, on_each_device, random},
 };
 
 fn grads_of(parameters: &[&Parameter], gradients: &[Tensor]) -> Grads {
@@ -41,16 +41,20 @@ fn steps_match_their_specifications() {
 
 /// Holds one step to its specification in `f64`, on a tensor of several parts.
 fn in_place_matches<O: Op>(op: &O, gradient: &Tensor, start: &[Tensor]) {
-    let run = |wide: bool| -> Vec<Vec<f64>> {
-        let take = |t: &Tensor| if wide { crate::check::to_f64(t).unwrap() } else { t.clone() };
+    let run = |take: &dyn Fn(&Tensor) -> Tensor| -> Vec<Vec<f64>> {
         let mut state: Vec<Tensor> = start.iter().map(take).collect();
         let mut refs: Vec<&mut Tensor> = state.iter_mut().collect();
         run_in_place(op, &mut refs, &[&take(gradient)]).unwrap();
-        state.iter().map(|t| crate::check::to_f64(t).unwrap().to_vec::<f64>().unwrap()).collect()
+        let home = |t: &Tensor| crate::check::to_f64(&t.to_device(&Device::Cpu).unwrap()).unwrap();
+        state.iter().map(|t| home(t).to_vec::<f64>().unwrap()).collect()
     };
-    for (a, b) in run(true).iter().flatten().zip(run(false).iter().flatten()) {
-        assert!((a - b).abs() <= 3e-7 * (1.0 + a.abs()), "{op:?}: {a} {b}");
-    }
+    let truth = run(&|t| crate::check::to_f64(t).unwrap());
+    on_each_device(O::ARMS, |device| {
+        let got = run(&|t| t.to_device(device).unwrap());
+        for (a, b) in truth.iter().flatten().zip(got.iter().flatten()) {
+            assert!((a - b).abs() <= 3e-7 * (1.0 + a.abs()), "{op:?} on {device}: {a} {b}");
+        }
+    });
 }
 
 #[test]

@@ -19,10 +19,12 @@ mod pipeline;
 mod pool;
 mod recorder;
 mod reflect;
+mod rows;
 mod run;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod walk;
 
 pub use adapter::{Adapter, AdapterKind, Choice, adapters};
 pub use context::{Options, Wgpu};
@@ -31,5 +33,8 @@ pub use launch::{Cx, Groups, In, Out, Runs, Slice, View};
 pub use pool::Buffer;
 pub use recorder::LAUNCHES_PER_SUBMISSION;
 pub use reflect::{Access, Facts};
+pub use rows::{ROW_THREADS, lanes, row_groups};
 pub(crate) use run::{run, run_in_place};
 pub use transfer::Download;
+pub(crate) use walk::walk_params;
+pub use walk::{Axis, Walk, distances};

@@ -11,6 +11,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, Dims,
@@ -82,7 +84,7 @@ pub struct BatchNorm(pub BatchNormConfig);
 
 impl Op for BatchNorm {
     const NAME: &'static str = "batch_norm";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         self.0.check(Self::NAME)?;
@@ -100,6 +102,11 @@ impl Op for BatchNorm {
         Ok(smallvec![x, per_channel, per_channel, per_channel, per_channel])
     }
 
+    #[cfg(feature = "wgpu")]
+    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
+        if device == crate::DeviceKind::Wgpu { self.wgpu_scratch(ins) } else { 0 }
+    }
+
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
         spec::train(&self.0, ins, outs);
     }
@@ -111,7 +118,7 @@ pub struct BatchNormEval(pub BatchNormConfig);
 
 impl Op for BatchNormEval {
     const NAME: &'static str = "batch_norm_eval";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         self.0.check(Self::NAME)?;
@@ -136,7 +143,7 @@ pub struct BatchNormGrad {
 
 impl Op for BatchNormGrad {
     const NAME: &'static str = "batch_norm_grad";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 6])?;
@@ -146,6 +153,11 @@ impl Op for BatchNormGrad {
         }
         let per_channel = check_channels(Self::NAME, ins[1].dims, &ins[2..])?;
         Ok(smallvec![ins[1], per_channel, per_channel])
+    }
+
+    #[cfg(feature = "wgpu")]
+    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
+        if device == crate::DeviceKind::Wgpu { self.wgpu_scratch(ins) } else { 0 }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

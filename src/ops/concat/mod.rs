@@ -5,6 +5,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType,
@@ -27,7 +29,7 @@ pub struct Concat {
 
 impl Op for Concat {
     const NAME: &'static str = "concat";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     /// Operands: one or more, of one dtype and of shapes that differ in the axis alone.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
@@ -73,7 +75,7 @@ pub struct Narrow {
 
 impl Op for Narrow {
     const NAME: &'static str = "narrow";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     /// Operand: x of any dtype.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
@@ -105,7 +107,7 @@ pub struct Pad {
 
 impl Op for Pad {
     const NAME: &'static str = "pad";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     /// Operand: x, f32.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {

@@ -5,6 +5,8 @@
 mod cpu;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, Rng, Tensor,
@@ -40,7 +42,7 @@ impl Dropout {
 
 impl Op for Dropout {
     const NAME: &'static str = "dropout";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;

@@ -3,6 +3,8 @@
 //! The shapes are aligned at their last axes; axes that one side lacks, or where it has size 1, are repeated (the rules
 //! of NumPy). The gradient of a repeated operand is summed over the axes it was repeated along.
 
+#[cfg(feature = "wgpu")]
+use crate::wgpu;
 use crate::{
     DType, Dims,
     cpu::{self, simd::vectorised},
@@ -28,17 +30,20 @@ use std::{fmt::Debug, marker::PhantomData};
 pub trait Kind: Debug + Send + Sync + Copy + Default + 'static {
     /// The operation's name.
     const NAME: &'static str;
+    /// The function's number in `kernels/elementwise/binary.wgsl`.
+    const NUMBER: u32;
     /// The function.
     fn f<T: Real>(a: T, b: T) -> T;
 }
 
 macro_rules! kinds {
-    ($($kind:ident $name:literal $doc:literal |$a:ident, $b:ident| $f:expr;)*) => {$(
+    ($($kind:ident $name:literal $number:literal $doc:literal |$a:ident, $b:ident| $f:expr;)*) => {$(
         #[doc = $doc]
         #[derive(Clone, Copy, Debug, Default)]
         pub struct $kind;
         impl Kind for $kind {
             const NAME: &'static str = $name;
+            const NUMBER: u32 = $number;
             #[inline(always)]
             fn f<T: Real>($a: T, $b: T) -> T {
                 $f
@@ -47,11 +52,11 @@ macro_rules! kinds {
     )*};
 }
 kinds! {
-    Add "add" "The sum of two numbers." |a, b| a + b;
-    Sub "sub" "The difference of two numbers." |a, b| a - b;
-    Mul "mul" "The product of two numbers." |a, b| a * b;
-    Div "div" "The quotient of two numbers." |a, b| a / b;
-    AddRelu "add_relu" "The sum of two numbers where it is positive, else zero; NaN stays NaN."
+    Add "add" 0 "The sum of two numbers." |a, b| a + b;
+    Sub "sub" 1 "The difference of two numbers." |a, b| a - b;
+    Mul "mul" 2 "The product of two numbers." |a, b| a * b;
+    Div "div" 3 "The quotient of two numbers." |a, b| a / b;
+    AddRelu "add_relu" 4 "The sum of two numbers where it is positive, else zero; NaN stays NaN."
         |a, b| if a + b < T::zero() { T::zero() } else { a + b };
 }
 
@@ -61,7 +66,7 @@ pub struct Binary<K>(PhantomData<K>);
 
 impl<K: Kind> Op for Binary<K> {
     const NAME: &'static str = K::NAME;
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(K::NAME, ins, &[DType::F32; 2])?;
@@ -77,6 +82,11 @@ impl<K: Kind> Op for Binary<K> {
 }
 
 impl<K: Kind> Binary<K> {
+    #[cfg(feature = "wgpu")]
+    fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
+        super::wgpu::zip(cx, K::NUMBER, &ins[0], &ins[1], &outs[0])
+    }
+
     /// Walks the output in rows along which each operand either advances with the output or stands still.
     pub(super) fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
         let (dims, a, b) = (outs[0].dims, ins[0].f32()?, ins[1].f32()?);

@@ -5,6 +5,8 @@ mod scale;
 #[cfg(test)]
 mod tests;
 mod unary;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 pub use binary::{Add, AddRelu, Binary, Div, Kind, Mul, Sub, add, add_relu, div, mul, sub};
 pub(crate) use binary::{broadcast, common_row, in_parallel, source, still};

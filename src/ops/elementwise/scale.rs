@@ -1,5 +1,7 @@
 //! `y = factor · x + shift` with two constants.
 
+#[cfg(feature = "wgpu")]
+use crate::wgpu;
 use crate::{
     DType,
     cpu::{self, simd::vectorised},
@@ -23,7 +25,7 @@ pub struct Scale {
 
 impl Op for Scale {
     const NAME: &'static str = "scale";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -38,6 +40,11 @@ impl Op for Scale {
 }
 
 impl Scale {
+    #[cfg(feature = "wgpu")]
+    fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
+        super::wgpu::map(cx, super::wgpu::SCALE, [self.factor, self.shift], &ins[0], &outs[0])
+    }
+
     fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
         let x = ins[0].f32()?;
         let (factor, shift) = (self.factor as f32, self.shift as f32);

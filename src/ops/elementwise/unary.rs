@@ -1,5 +1,7 @@
 //! Functions of each element by itself: `y = f(x)`, and the gradient `dx = f'(x) dy` as an operation of its own.
 
+#[cfg(feature = "wgpu")]
+use crate::wgpu;
 use crate::{
     DType,
     cpu::{self, math, simd::vectorised},
@@ -17,6 +19,8 @@ use std::{fmt::Debug, marker::PhantomData};
 pub trait Function: Debug + Send + Sync + Copy + Default + 'static {
     /// The operation's name.
     const NAME: &'static str;
+    /// The function's number in `kernels/elementwise/unary.wgsl`.
+    const NUMBER: u32;
     /// The name of its gradient.
     const GRAD: &'static str;
     /// Whether the derivative is computed from `y` rather than from `x`.
@@ -31,9 +35,9 @@ pub trait Function: Debug + Send + Sync + Copy + Default + 'static {
     fn fast_df(v: f32, dy: f32) -> f32;
 }
 
-/// `name "name" "gradient's name" from x|y "doc": |x| f, |v, dy| df; |x| fast, |v, dy| fast_df`.
+/// `name "name" "gradient's name" number from x|y "doc": |x| f, |v, dy| df; |x| fast, |v, dy| fast_df`.
 macro_rules! functions {
-    ($($kind:ident $name:literal $grad:literal from $from:literal $doc:literal:
+    ($($kind:ident $name:literal $grad:literal $number:literal from $from:literal $doc:literal:
        |$x:ident| $f:expr, |$v:ident, $dy:ident| $df:expr;
        |$fx:ident| $fast:expr, |$fv:ident, $fdy:ident| $fast_df:expr;)*) => {$(
         #[doc = $doc]
@@ -41,6 +45,7 @@ macro_rules! functions {
         pub struct $kind;
         impl Function for $kind {
             const NAME: &'static str = $name;
+            const NUMBER: u32 = $number;
             const GRAD: &'static str = $grad;
             const FROM_OUTPUT: bool = matches!($from.as_bytes(), b"y");
             fn f<T: Real>($x: T) -> T { $f }
@@ -53,42 +58,42 @@ macro_rules! functions {
     )*};
 }
 functions! {
-    Relu "relu" "relu_grad" from "y" "`max(x, 0)`; NaN stays NaN.":
+    Relu "relu" "relu_grad" 0 from "y" "`max(x, 0)`; NaN stays NaN.":
         |x| if x < T::zero() { T::zero() } else { x },
         |y, dy| if y <= T::zero() { T::zero() } else { dy };
         |x| relu_f32(x),
         |y, dy| if y <= 0.0 { 0.0 } else { dy };
-    Tanh "tanh" "tanh_grad" from "y" "The hyperbolic tangent.":
+    Tanh "tanh" "tanh_grad" 1 from "y" "The hyperbolic tangent.":
         |x| x.tanh(),
         |y, dy| dy * (T::one() - y * y);
         |x| math::tanh(x),
         |y, dy| dy * (1.0 - y * y);
-    Sigmoid "sigmoid" "sigmoid_grad" from "y" "The logistic function `1 / (1 + e⁻ˣ)`.":
+    Sigmoid "sigmoid" "sigmoid_grad" 2 from "y" "The logistic function `1 / (1 + e⁻ˣ)`.":
         |x| logistic(x),
         |y, dy| dy * y * (T::one() - y);
         |x| math::sigmoid(x),
         |y, dy| dy * y * (1.0 - y);
-    Exp "exp" "exp_grad" from "y" "`eˣ`.":
+    Exp "exp" "exp_grad" 3 from "y" "`eˣ`.":
         |x| x.exp(),
         |y, dy| dy * y;
         |x| math::exp(x),
         |y, dy| dy * y;
-    Log "log" "log_grad" from "x" "The natural logarithm.":
+    Log "log" "log_grad" 4 from "x" "The natural logarithm.":
         |x| x.ln(),
         |x, dy| dy / x;
         |x| math::log(x),
         |x, dy| dy / x;
-    Swish "swish" "swish_grad" from "x" "`x / (1 + e⁻ˣ)`.":
+    Swish "swish" "swish_grad" 5 from "x" "`x / (1 + e⁻ˣ)`.":
         |x| x * logistic(x),
         |x, dy| { let s = logistic(x); dy * s * (T::one() + x * (T::one() - s)) };
         |x| x * math::sigmoid(x),
         |x, dy| { let s = math::sigmoid(x); dy * s * (1.0 + x * (1.0 - s)) };
-    Sqrt "sqrt" "sqrt_grad" from "y" "The square root.":
+    Sqrt "sqrt" "sqrt_grad" 6 from "y" "The square root.":
         |x| x.sqrt(),
         |y, dy| dy * T::of(0.5) / y;
         |x| x.sqrt(),
         |y, dy| dy * 0.5 / y;
-    Square "square" "square_grad" from "x" "`x²`.":
+    Square "square" "square_grad" 7 from "x" "`x²`.":
         |x| x * x,
         |x, dy| T::of(2.0) * x * dy;
         |x| x * x,
@@ -111,7 +116,7 @@ pub struct Unary<F>(PhantomData<F>);
 
 impl<F: Function> Op for Unary<F> {
     const NAME: &'static str = F::NAME;
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(F::NAME, ins, &[DType::F32])?;
@@ -131,7 +136,7 @@ pub struct UnaryGrad<F>(PhantomData<F>);
 
 impl<F: Function> Op for UnaryGrad<F> {
     const NAME: &'static str = F::GRAD;
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(F::GRAD, ins, &[DType::F32; 2])?;
@@ -150,6 +155,11 @@ impl<F: Function> Op for UnaryGrad<F> {
 }
 
 impl<F: Function> Unary<F> {
+    #[cfg(feature = "wgpu")]
+    fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
+        super::wgpu::map(cx, F::NUMBER, [0.0; 2], &ins[0], &outs[0])
+    }
+
     fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
         let x = ins[0].f32()?;
         in_parallel(outs[0].f32()?, 1, |start, y| map::<F>(&x[start..start + y.len()], y));
@@ -158,6 +168,11 @@ impl<F: Function> Unary<F> {
 }
 
 impl<F: Function> UnaryGrad<F> {
+    #[cfg(feature = "wgpu")]
+    fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
+        super::wgpu::map_grad(cx, F::NUMBER, &ins[0], &ins[1], &outs[0])
+    }
+
     fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
         let (dy, v) = (ins[0].f32()?, ins[1].f32()?);
         in_parallel(outs[0].f32()?, 1, |start, dx| {

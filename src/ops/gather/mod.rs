@@ -8,6 +8,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, Dims,
@@ -48,7 +50,7 @@ pub struct Gather;
 
 impl Op for Gather {
     const NAME: &'static str = "gather";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     /// Operands: x (B.., N, ..) of any dtype, indices (B.., K) i32.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
@@ -77,7 +79,7 @@ pub struct ScatterAdd {
 
 impl Op for ScatterAdd {
     const NAME: &'static str = "scatter_add";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     /// Operands: x (B.., K, ..) f32, indices (B.., K) i32.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {

@@ -4,6 +4,8 @@ mod cpu;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, Tensor,
@@ -35,7 +37,7 @@ impl NormalizeImage {
 
 impl Op for NormalizeImage {
     const NAME: &'static str = "normalize_image";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::U8])?;

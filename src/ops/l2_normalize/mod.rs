@@ -5,6 +5,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, Dims,
@@ -26,7 +28,7 @@ pub struct L2Normalize;
 
 impl Op for L2Normalize {
     const NAME: &'static str = "l2_normalize";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -45,7 +47,7 @@ pub struct L2NormalizeGrad;
 
 impl Op for L2NormalizeGrad {
     const NAME: &'static str = "l2_normalize_grad";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;

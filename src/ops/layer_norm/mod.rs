@@ -8,6 +8,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, Dims,
@@ -29,7 +31,7 @@ pub struct LayerNorm {
 
 impl Op for LayerNorm {
     const NAME: &'static str = "layer_norm";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let affine = ins.len() > 1;
@@ -52,7 +54,7 @@ pub struct LayerNormGrad {
 
 impl Op for LayerNormGrad {
     const NAME: &'static str = "layer_norm_grad";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 3][..ins.len().clamp(2, 3)])?;
@@ -65,6 +67,11 @@ impl Op for LayerNormGrad {
             Some(weight) => smallvec![ins[1], *weight, *weight],
             None => smallvec![ins[1]],
         })
+    }
+
+    #[cfg(feature = "wgpu")]
+    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
+        if device == crate::DeviceKind::Wgpu { self.wgpu_scratch(ins) } else { 0 }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

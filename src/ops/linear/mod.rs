@@ -5,6 +5,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType,
@@ -23,7 +25,7 @@ pub struct Linear;
 
 impl Op for Linear {
     const NAME: &'static str = "linear";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     /// Operands: x (.., I), weight (O, I) and, if there is one, bias (O).
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {

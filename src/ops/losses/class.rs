@@ -4,6 +4,8 @@
 //! Cross-entropy: `ℓ = log Σ exp(x) − x[t]`. Negative log likelihood of probabilities: `ℓ = −log(p[t] + eps)`.
 
 use super::Reduction;
+#[cfg(feature = "wgpu")]
+use crate::wgpu;
 use crate::{
     DType, Dims,
     cpu::{
@@ -26,6 +28,12 @@ pub trait ClassKind: Debug + Send + Sync + Copy + 'static {
     const NAME: &'static str;
     /// The name of its gradient.
     const GRAD: &'static str;
+    /// The loss's number in `kernels/losses/class.wgsl`.
+    const NUMBER: u32;
+    /// What is added to a probability before its logarithm.
+    fn eps(&self) -> f64 {
+        0.0
+    }
     /// The loss of a row whose class is `class`.
     fn loss<T: Real>(&self, row: &[T], class: usize) -> T;
     /// `scale` times the gradient of the loss with respect to the row.
@@ -43,6 +51,7 @@ pub struct CrossEntropy;
 impl ClassKind for CrossEntropy {
     const NAME: &'static str = "cross_entropy";
     const GRAD: &'static str = "cross_entropy_grad";
+    const NUMBER: u32 = 0;
 
     fn loss<T: Real>(&self, row: &[T], class: usize) -> T {
         let largest = row.iter().fold(T::neg_infinity(), |a, &b| a.max(b));
@@ -101,6 +110,11 @@ pub struct Nll {
 impl ClassKind for Nll {
     const NAME: &'static str = "nll";
     const GRAD: &'static str = "nll_grad";
+    const NUMBER: u32 = 1;
+
+    fn eps(&self) -> f64 {
+        self.eps
+    }
 
     fn loss<T: Real>(&self, row: &[T], class: usize) -> T {
         -(row[class] + T::of(self.eps)).ln()
@@ -157,7 +171,7 @@ fn check(op: &'static str, ins: &[Meta]) -> Result<()> {
 
 impl<K: ClassKind> Op for ClassLoss<K> {
     const NAME: &'static str = K::NAME;
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check(K::NAME, ins)?;
@@ -177,7 +191,7 @@ impl<K: ClassKind> Op for ClassLoss<K> {
 
 impl<K: ClassKind> Op for ClassLossGrad<K> {
     const NAME: &'static str = K::GRAD;
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let rest = ins.get(1..).unwrap_or_default();
@@ -213,6 +227,11 @@ fn each_row<T: Real>(ins: &[spec::In<T>], mut f: impl FnMut(&[T], usize, T)) {
 }
 
 impl<K: ClassKind> ClassLoss<K> {
+    #[cfg(feature = "wgpu")]
+    fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
+        super::wgpu::class_loss(cx, &self.kind, self.reduction, ins, &outs[0])
+    }
+
     /// What the sum is divided by.
     fn divisor<T: Real>(&self, ins: &[spec::In<T>]) -> T {
         let mut total = T::zero();
@@ -230,6 +249,11 @@ impl<K: ClassKind> ClassLoss<K> {
 }
 
 impl<K: ClassKind> ClassLossGrad<K> {
+    #[cfg(feature = "wgpu")]
+    fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
+        super::wgpu::class_loss_grad(cx, &self.loss.kind, self.loss.reduction, ins, &outs[0])
+    }
+
     pub(super) fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
         let dy = f64::from(ins[0].f32()?[0]);
         let rows = Rows::new(&ins[1..])?;

@@ -11,6 +11,8 @@ mod entropy;
 mod pair;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 pub use class::{ClassKind, ClassLoss, ClassLossGrad, CrossEntropy, Nll, cross_entropy, nll};
 pub use entropy::{Entropy, EntropyGrad, entropy, entropy_term};

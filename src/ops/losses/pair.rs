@@ -5,6 +5,8 @@
 //! * squared error: `ℓ = (x − t)²`.
 
 use super::Reduction;
+#[cfg(feature = "wgpu")]
+use crate::wgpu;
 use crate::{
     DType, Dims, cpu,
     device::{Meta, Metas, Op, run1},
@@ -23,6 +25,8 @@ pub trait PairKind: Debug + Send + Sync + Copy + Default + 'static {
     const NAME: &'static str;
     /// The name of its gradient.
     const GRAD: &'static str;
+    /// The loss's number in `kernels/losses/pair.wgsl`.
+    const NUMBER: u32;
     /// The loss of a pair.
     fn loss<T: Real>(x: T, t: T) -> T;
     /// Its derivative by `x`.
@@ -38,6 +42,7 @@ pub struct BceWithLogits;
 impl PairKind for BceWithLogits {
     const NAME: &'static str = "bce_with_logits";
     const GRAD: &'static str = "bce_with_logits_grad";
+    const NUMBER: u32 = 0;
 
     fn loss<T: Real>(x: T, t: T) -> T {
         let positive = if x < T::zero() { T::zero() } else { x };
@@ -69,6 +74,7 @@ fn clamped_ln<T: Real>(x: T) -> T {
 impl PairKind for Bce {
     const NAME: &'static str = "bce";
     const GRAD: &'static str = "bce_grad";
+    const NUMBER: u32 = 1;
 
     fn loss<T: Real>(x: T, t: T) -> T {
         -(t * clamped_ln(x) + (T::one() - t) * clamped_ln(T::one() - x))
@@ -91,6 +97,7 @@ pub struct Mse;
 impl PairKind for Mse {
     const NAME: &'static str = "mse";
     const GRAD: &'static str = "mse_grad";
+    const NUMBER: u32 = 2;
 
     fn loss<T: Real>(x: T, t: T) -> T {
         (x - t) * (x - t)
@@ -144,11 +151,17 @@ fn check(op: &'static str, ins: &[Meta]) -> Result<Dims> {
 
 impl<K: PairKind> Op for PairLoss<K> {
     const NAME: &'static str = K::NAME;
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check(K::NAME, ins)?;
         Ok(smallvec![Meta::f32(Dims::SCALAR)])
+    }
+
+    #[cfg(feature = "wgpu")]
+    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
+        let count = ins[0].dims.elements();
+        if device == crate::DeviceKind::Wgpu { super::wgpu::pair_scratch(count) } else { 0 }
     }
 
     fn spec<T: Real>(&self, ins: &[spec::In<T>], outs: &mut [spec::Out<T>]) {
@@ -159,7 +172,7 @@ impl<K: PairKind> Op for PairLoss<K> {
 
 impl<K: PairKind> Op for PairLossGrad<K> {
     const NAME: &'static str = K::GRAD;
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let dims = check(K::GRAD, ins.get(1..).unwrap_or_default())?;
@@ -179,6 +192,11 @@ impl<K: PairKind> Op for PairLossGrad<K> {
 }
 
 impl<K: PairKind> PairLoss<K> {
+    #[cfg(feature = "wgpu")]
+    fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
+        super::wgpu::pair_loss::<K>(cx, self.factor(ins[0].dims.elements()), ins, &outs[0])
+    }
+
     /// What the sum over `n` pairs is multiplied by.
     fn factor(&self, n: usize) -> f64 {
         if self.reduction == Reduction::Mean { 1.0 / n as f64 } else { 1.0 }
@@ -197,6 +215,11 @@ impl<K: PairKind> PairLoss<K> {
 }
 
 impl<K: PairKind> PairLossGrad<K> {
+    #[cfg(feature = "wgpu")]
+    fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
+        super::wgpu::pair_loss_grad::<K>(cx, self.loss.factor(ins[1].dims.elements()), self.of, ins, &outs[0])
+    }
+
     pub(super) fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
         let (x, t) = (ins[1].f32()?, ins[2].f32()?);
         let scale = (f64::from(ins[0].f32()?[0]) * self.loss.factor(x.len())) as f32;

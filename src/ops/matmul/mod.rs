@@ -8,6 +8,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+pub(crate) mod wgpu;
 
 use crate::{
     DType, Dims,
@@ -65,7 +67,7 @@ impl MatMul {
 
 impl Op for MatMul {
     const NAME: &'static str = "matmul";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     /// Operands: a (.., M, K) and b (.., K, N), or transposed; the leading axes broadcast.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {

@@ -7,6 +7,8 @@ mod cpu;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, Device,
@@ -25,7 +27,7 @@ pub struct Philox;
 
 impl Op for Philox {
     const NAME: &'static str = "philox";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::U32; 2])?;
@@ -54,7 +56,7 @@ pub struct RandomWords {
 
 impl Op for RandomWords {
     const NAME: &'static str = "random_words";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::U32])?;

@@ -8,6 +8,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, Tensor,
@@ -61,7 +63,7 @@ impl MaxPool2d {
 
 impl Op for MaxPool2d {
     const NAME: &'static str = "max_pool2d";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -86,7 +88,7 @@ pub struct MaxPool2dGrad {
 
 impl Op for MaxPool2dGrad {
     const NAME: &'static str = "max_pool2d_grad";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32, DType::U8])?;

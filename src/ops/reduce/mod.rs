@@ -100,7 +100,7 @@ pub struct Max {
 
 impl Op for Max {
     const NAME: &'static str = "max";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -131,7 +131,7 @@ pub struct MaxGrad {
 
 impl Op for MaxGrad {
     const NAME: &'static str = "max_grad";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32, DType::I32])?;
@@ -160,7 +160,7 @@ pub struct ArgMax {
 
 impl Op for ArgMax {
     const NAME: &'static str = "argmax";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;

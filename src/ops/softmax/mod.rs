@@ -8,6 +8,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, Dims,
@@ -32,7 +34,7 @@ macro_rules! along_axis {
 
         impl Op for $op {
             const NAME: &'static str = $name;
-            crate::arms!(cpu);
+            crate::arms!(cpu, wgpu);
 
             fn infer(&self, ins: &[Meta]) -> Result<Metas> {
                 check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -54,7 +56,7 @@ macro_rules! along_axis {
 
         impl Op for $grad {
             const NAME: &'static str = $grad_name;
-            crate::arms!(cpu);
+            crate::arms!(cpu, wgpu);
 
             fn infer(&self, ins: &[Meta]) -> Result<Metas> {
                 check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;

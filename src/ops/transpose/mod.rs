@@ -5,6 +5,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType, Dims,
@@ -37,7 +39,7 @@ impl Transpose {
 
 impl Op for Transpose {
     const NAME: &'static str = "transpose";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     /// Operand: x of any dtype.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {

@@ -5,6 +5,8 @@ mod cpu;
 mod grad;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+pub(crate) mod wgpu;
 
 use crate::{
     DType, Dims,
@@ -72,7 +74,7 @@ pub struct Expand {
 
 impl Op for Expand {
     const NAME: &'static str = "expand";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -101,7 +103,7 @@ pub struct PadRows {
 
 impl Op for PadRows {
     const NAME: &'static str = "pad_rows";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;

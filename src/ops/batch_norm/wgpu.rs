@@ -1,0 +1,361 @@
+//! Batch normalisation through wgpu. Training: the statistics of parts, their merge, the normalisation; backward: sums of
+//! parts, their merge, the gradient of x. Batches larger than a binding are cut into runs of images.
+
+use super::{BatchNorm, BatchNormConfig, BatchNormEval, BatchNormGrad, Sizes};
+use crate::{
+    device::Meta,
+    error::Result,
+    wgpu::{Cx, In, Out, View},
+};
+use std::ops::Range;
+
+const THREADS: usize = 128;
+/// Elements of one thread of the kernels that go over all of x.
+const STEPS: usize = 8;
+/// Elements of a part, about.
+const PART: usize = 4096;
+
+crate::wgpu_params! {
+    #[derive(Default)]
+    struct BatchNormParams {
+        x_first: u32, dy_first: u32, weight_first: u32, bias_first: u32, mean_first: u32, inv_std_first: u32,
+        parts_first: u32, batch: u32, channels: u32, plane: u32, images_per_part: u32, pieces: u32, piece: u32, parts: u32,
+        first_part: u32,
+    }
+}
+
+mod statistics {
+    crate::wgpu_kernel! {
+        op: "batch_norm", texts: ["common/grid", "batch_norm/batch_norm", "batch_norm/statistics"],
+        params: super::BatchNormParams, tuning: [],
+        PARTS = "part_statistics_f32", tried with [[]];
+    }
+}
+
+mod merge {
+    crate::wgpu_params! {
+        pub(super) struct MergeParams {
+            parts_first: u32, running_first: u32, running_var_first: u32, new_mean_first: u32, new_var_first: u32,
+            mean_first: u32, inv_std_first: u32, channels: u32, parts: u32, eps: f32, momentum: f32,
+        }
+    }
+    crate::wgpu_kernel! {
+        op: "batch_norm", texts: ["common/grid", "batch_norm/merge"], params: MergeParams, tuning: [],
+        F32 = "merge_f32", tried with [[]];
+    }
+}
+
+mod normalise {
+    crate::wgpu_params! {
+        pub(super) struct NormaliseParams {
+            x_first: u32, residual_first: u32, weight_first: u32, bias_first: u32, mean_first: u32,
+            inv_std_first: u32, y_first: u32, count: u32, channels: u32, plane: u32,
+        }
+    }
+    crate::wgpu_kernel! {
+        op: "batch_norm", texts: ["common/grid", "batch_norm/normalise"], params: NormaliseParams,
+        tuning: [THREADS, STEPS, RESIDUAL, RELU],
+        F32 = "normalise_f32", tried with [[128, 8, 0, 0], [128, 8, 1, 1]];
+    }
+}
+
+mod inv_std {
+    crate::wgpu_params! {
+        pub(super) struct InvStdParams { var_first: u32, inv_std_first: u32, channels: u32, eps: f32 }
+    }
+    crate::wgpu_kernel! {
+        op: "batch_norm_eval", texts: ["common/grid", "batch_norm/inv_std"], params: InvStdParams, tuning: [],
+        F32 = "inv_std_f32", tried with [[]];
+    }
+    pub(super) const THREADS: usize = 64;
+}
+
+mod grad_sums {
+    crate::wgpu_kernel! {
+        op: "batch_norm_grad", texts: ["common/grid", "batch_norm/batch_norm", "batch_norm/grad_sums"],
+        params: super::BatchNormParams, tuning: [RELU],
+        PARTS = "grad_sums_f32", tried with [[0], [1]];
+    }
+}
+
+mod grad_merge {
+    crate::wgpu_params! {
+        pub(super) struct GradMergeParams {
+            weight_first: u32, bias_first: u32, mean_first: u32, inv_std_first: u32, dweight_first: u32,
+            dbias_first: u32, channels: u32, parts: u32, through_statistics: f32,
+        }
+    }
+    crate::wgpu_kernel! {
+        op: "batch_norm_grad", texts: ["common/grid", "batch_norm/grad_merge"], params: GradMergeParams, tuning: [],
+        F32 = "grad_merge_f32", tried with [[]];
+    }
+}
+
+mod grad_x {
+    crate::wgpu_params! {
+        pub(super) struct GradXParams {
+            x_first: u32, dy_first: u32, dx_first: u32, count: u32, channels: u32, plane: u32,
+        }
+    }
+    crate::wgpu_kernel! {
+        op: "batch_norm_grad", texts: ["common/grid", "batch_norm/grad_x"], params: GradXParams,
+        tuning: [THREADS, STEPS, RELU],
+        F32 = "grad_x_f32", tried with [[128, 8, 0], [128, 8, 1]];
+    }
+}
+
+/// How the elements of a channel are cut into parts: by shape alone.
+struct Parts {
+    sizes: Sizes,
+    images_per_part: usize,
+    /// Of an image.
+    pieces: usize,
+}
+
+impl Parts {
+    fn of(sizes: Sizes) -> Self {
+        let plane = sizes.plane.max(1);
+        Parts { sizes, images_per_part: (PART / plane).max(1), pieces: plane.div_ceil(PART) }
+    }
+
+    /// Groups of images that are cut alike.
+    fn groups(&self) -> usize {
+        self.sizes.batch.div_ceil(self.images_per_part)
+    }
+
+    /// Of one channel.
+    fn count(&self) -> usize {
+        self.groups() * self.pieces
+    }
+
+    /// The images of some groups.
+    fn images(&self, groups: &Range<usize>) -> Range<usize> {
+        groups.start * self.images_per_part..(groups.end * self.images_per_part).min(self.sizes.batch)
+    }
+
+    /// Their elements.
+    fn elements(&self, groups: &Range<usize>) -> Range<usize> {
+        let (images, image) = (self.images(groups), self.sizes.channels * self.sizes.plane);
+        images.start * image..images.end * image
+    }
+
+    /// Parameters of a launch over some groups, but for where the tensors begin.
+    fn params(&self, groups: &Range<usize>) -> BatchNormParams {
+        BatchNormParams {
+            batch: self.images(groups).len() as u32,
+            channels: self.sizes.channels as u32,
+            plane: self.sizes.plane as u32,
+            images_per_part: self.images_per_part as u32,
+            pieces: self.pieces as u32,
+            piece: self.sizes.plane.div_ceil(self.pieces).max(1) as u32,
+            parts: self.count() as u32,
+            first_part: (groups.start * self.pieces) as u32,
+            ..Default::default()
+        }
+    }
+}
+
+impl BatchNorm {
+    /// Bytes for the statistics of the parts.
+    pub(super) fn wgpu_scratch(&self, ins: &[Meta]) -> usize {
+        let parts = Parts::of(Sizes::of(ins[0].dims));
+        parts.sizes.channels * parts.count() * 12
+    }
+
+    pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let (x, parts) = (&ins[0], Parts::of(Sizes::of(ins[0].dims)));
+        let channels = parts.sizes.channels;
+        if x.dims.elements() == 0 {
+            return Ok(());
+        }
+        let scratch = cx.scratch()?;
+        let sums = View { dims: [channels, parts.count(), 3].into(), ..scratch };
+        for run in cx.cut(parts.groups(), |run| [(*x, parts.elements(run))])? {
+            let slices = [cx.bind_range(x, parts.elements(&run))?, cx.bind(&sums)?];
+            let params = BatchNormParams { x_first: slices[0].first, ..parts.params(&run) };
+            let groups = cx.groups(channels * run.len() * parts.pieces)?;
+            cx.launch(&statistics::PARTS, &[], &params, &slices, groups)?;
+        }
+        let [_, new_mean, new_var, mean, inv_std] = outs else { return Ok(()) };
+        let slices = [
+            cx.bind(&sums)?,
+            cx.bind(&ins[3])?,
+            cx.bind(&ins[4])?,
+            cx.bind(new_mean)?,
+            cx.bind(new_var)?,
+            cx.bind(mean)?,
+            cx.bind(inv_std)?,
+        ];
+        let params = merge::MergeParams {
+            parts_first: slices[0].first,
+            running_first: slices[1].first,
+            running_var_first: slices[2].first,
+            new_mean_first: slices[3].first,
+            new_var_first: slices[4].first,
+            mean_first: slices[5].first,
+            inv_std_first: slices[6].first,
+            channels: channels as u32,
+            parts: parts.count() as u32,
+            eps: self.0.eps as f32,
+            momentum: self.0.momentum as f32,
+        };
+        cx.launch(&merge::F32, &[], &params, &slices, cx.groups(channels)?)?;
+        launch_normalise(cx, &self.0, ins, [mean, inv_std], &outs[0])
+    }
+}
+
+impl BatchNormEval {
+    pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let (var, inv_std) = (&ins[4], &outs[1]);
+        let slices = [cx.bind(var)?, cx.bind(inv_std)?];
+        let channels = var.dims.elements();
+        let params = inv_std::InvStdParams {
+            var_first: slices[0].first,
+            inv_std_first: slices[1].first,
+            channels: channels as u32,
+            eps: self.0.eps as f32,
+        };
+        let groups = cx.groups(channels.div_ceil(inv_std::THREADS))?;
+        cx.launch(&inv_std::F32, &[], &params, &slices, groups)?;
+        launch_normalise(cx, &self.0, ins, [&ins[3], inv_std], &outs[0])
+    }
+}
+
+/// Normalises x with a mean and an inverse deviation per channel; adds the residual, if there is one, and rectifies.
+fn launch_normalise(
+    cx: &Cx,
+    config: &BatchNormConfig,
+    ins: &[In],
+    [mean, inv_std]: [&View; 2],
+    y: &Out,
+) -> Result<()> {
+    let (x, residual) = (&ins[0], ins.get(5));
+    let sizes = Sizes::of(x.dims);
+    let image = sizes.channels * sizes.plane;
+    let elements = |run: &Range<usize>| run.start * image..run.end * image;
+    if image == 0 {
+        return Ok(());
+    }
+    for run in cx.cut(sizes.batch, |run| [(*x, elements(run)), (*y, elements(run))])? {
+        let slices = [
+            cx.bind_range(x, elements(&run))?,
+            cx.bind_range(residual.unwrap_or(x), elements(&run))?,
+            cx.bind(&ins[1])?,
+            cx.bind(&ins[2])?,
+            cx.bind(mean)?,
+            cx.bind(inv_std)?,
+            cx.bind_range(y, elements(&run))?,
+        ];
+        let count = run.len() * image;
+        let params = normalise::NormaliseParams {
+            x_first: slices[0].first,
+            residual_first: slices[1].first,
+            weight_first: slices[2].first,
+            bias_first: slices[3].first,
+            mean_first: slices[4].first,
+            inv_std_first: slices[5].first,
+            y_first: slices[6].first,
+            count: count as u32,
+            channels: sizes.channels as u32,
+            plane: sizes.plane as u32,
+        };
+        let tuning = [THREADS as u32, STEPS as u32, residual.is_some().into(), config.relu.into()];
+        let groups = cx.groups(count.div_ceil(THREADS * STEPS))?;
+        cx.launch(&normalise::F32, &tuning, &params, &slices, groups)?;
+    }
+    Ok(())
+}
+
+impl BatchNormGrad {
+    /// Bytes for what the gradient of x needs of a channel, and for the sums of the parts.
+    pub(super) fn wgpu_scratch(&self, ins: &[Meta]) -> usize {
+        let parts = Parts::of(Sizes::of(ins[1].dims));
+        parts.sizes.channels * (6 + 2 * parts.count()) * 4
+    }
+
+    pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let (dy, x, per_channel) = (&ins[0], &ins[1], &ins[2..6]);
+        let parts = Parts::of(Sizes::of(x.dims));
+        let Sizes { batch, channels, plane } = parts.sizes;
+        if channels == 0 {
+            return Ok(());
+        }
+        let scratch = cx.scratch()?;
+        let of_channels = View { dims: [channels, 6].into(), ..scratch };
+        let sums = View { dims: [channels, parts.count(), 2].into(), start: 6 * channels, ..scratch };
+        let bound = [0, 1, 2, 3].map(|at| cx.bind(&per_channel[at]));
+        let [weight, bias, mean, inv_std] = bound;
+        let [weight, bias, mean, inv_std] = [weight?, bias?, mean?, inv_std?];
+        for run in cx.cut(parts.groups(), |run| [(*x, parts.elements(run)), (*dy, parts.elements(run))])? {
+            let slices = [
+                cx.bind_range(x, parts.elements(&run))?,
+                cx.bind_range(dy, parts.elements(&run))?,
+                weight,
+                bias,
+                mean,
+                inv_std,
+                cx.bind(&sums)?,
+            ];
+            let params = BatchNormParams {
+                x_first: slices[0].first,
+                dy_first: slices[1].first,
+                weight_first: weight.first,
+                bias_first: bias.first,
+                mean_first: mean.first,
+                inv_std_first: inv_std.first,
+                parts_first: slices[6].first,
+                ..parts.params(&run)
+            };
+            let groups = cx.groups(channels * run.len() * parts.pieces)?;
+            cx.launch(&grad_sums::PARTS, &[self.relu.into()], &params, &slices, groups)?;
+        }
+        let [dx, dweight, dbias] = outs else { return Ok(()) };
+        let whole = View { dims: [channels * (6 + 2 * parts.count())].into(), ..scratch };
+        let [dweight, dbias] = [cx.bind(dweight)?, cx.bind(dbias)?];
+        let values = (batch * plane) as f64;
+        let params = grad_merge::GradMergeParams {
+            weight_first: weight.first,
+            bias_first: bias.first,
+            mean_first: mean.first,
+            inv_std_first: inv_std.first,
+            dweight_first: dweight.first,
+            dbias_first: dbias.first,
+            channels: channels as u32,
+            parts: parts.count() as u32,
+            through_statistics: if self.training { (1.0 / values) as f32 } else { 0.0 },
+        };
+        let slices = [weight, bias, mean, inv_std, cx.bind(&whole)?, dweight, dbias];
+        cx.launch(&grad_merge::F32, &[], &params, &slices, cx.groups(channels)?)?;
+        self.launch_x(cx, [dy, x, dx], &of_channels)
+    }
+
+    fn launch_x(&self, cx: &Cx, [dy, x, dx]: [&View; 3], of_channels: &View) -> Result<()> {
+        let sizes = Sizes::of(x.dims);
+        let image = sizes.channels * sizes.plane;
+        if image == 0 {
+            return Ok(());
+        }
+        let elements = |run: &Range<usize>| run.start * image..run.end * image;
+        for run in cx.cut(sizes.batch, |run| [(*x, elements(run)), (*dy, elements(run))])? {
+            let slices = [
+                cx.bind_range(x, elements(&run))?,
+                cx.bind_range(dy, elements(&run))?,
+                cx.bind(of_channels)?,
+                cx.bind_range(dx, elements(&run))?,
+            ];
+            let count = run.len() * image;
+            let params = grad_x::GradXParams {
+                x_first: slices[0].first,
+                dy_first: slices[1].first,
+                dx_first: slices[3].first,
+                count: count as u32,
+                channels: sizes.channels as u32,
+                plane: sizes.plane as u32,
+            };
+            let tuning = [THREADS as u32, STEPS as u32, self.relu.into()];
+            let groups = cx.groups(count.div_ceil(THREADS * STEPS))?;
+            cx.launch(&grad_x::F32, &tuning, &params, &slices, groups)?;
+        }
+        Ok(())
+    }
+}
