@@ -11,6 +11,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 pub use corners::Corners;
 
@@ -34,7 +36,7 @@ pub struct ExtractPatches {
 
 impl Op for ExtractPatches {
     const NAME: &'static str = "extract_patches";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let dtype = if ins.first().is_some_and(|x| x.dtype == DType::U8) { DType::U8 } else { DType::F32 };
@@ -60,7 +62,7 @@ pub struct PlacePatches {
 
 impl Op for PlacePatches {
     const NAME: &'static str = "place_patches";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32, DType::I32])?;

@@ -9,6 +9,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType,
@@ -62,7 +64,7 @@ pub struct Resize {
 
 impl Op for Resize {
     const NAME: &'static str = "resize";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         resized(Self::NAME, ins, self.size)
@@ -87,7 +89,7 @@ pub struct ResizeGrad {
 
 impl Op for ResizeGrad {
     const NAME: &'static str = "resize_grad";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         resized(Self::NAME, ins, self.image)
