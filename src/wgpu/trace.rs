@@ -142,7 +142,7 @@ impl Tracer {
             Timing { op, kernel, launches, total: Duration::from_nanos((ticks as f64 * self.period) as u64) }
         };
         let mut all: Vec<Timing> = self.times.iter().map(timing).collect();
-        all.sort_by(|a, b| b.total.cmp(&a.total));
+        all.sort_by_key(|timing| std::cmp::Reverse(timing.total));
         Timings(all)
     }
 }

@@ -185,7 +185,7 @@ impl Op for Increment {
         Ok([ins[0]].into_iter().collect())
     }
     fn spec<T: spec::Real>(&self, _: &[spec::In<T>], outs: &mut [spec::Out<T>]) {
-        outs[0].x.iter_mut().for_each(|x| *x = *x + T::of(1.0));
+        outs[0].x.iter_mut().for_each(|x| *x += T::of(1.0));
     }
 }
 

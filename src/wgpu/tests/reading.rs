@@ -41,7 +41,7 @@ fn a_read_that_is_dropped_leaves_no_trace() {
 #[test]
 fn bytes_beyond_one_staging_buffer_and_odd_lengths_come_whole() {
     let Some((device, _)) = open(&Options::default()) else { return };
-    let data: Vec<u8> = (0..(64 << 20) + 4099_u32).map(|i| (i * 31 >> 7) as u8).collect();
+    let data: Vec<u8> = (0..(64 << 20) + 4099_u32).map(|i| ((i * 31) >> 7) as u8).collect();
     let x = Tensor::from_slice(&data, [data.len()], &device).unwrap();
     assert!(now(x.to_vec_async::<u8>()).unwrap() == data);
     let odd = x.rows(3..12).unwrap();
