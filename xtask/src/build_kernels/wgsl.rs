@@ -19,7 +19,8 @@ pub(crate) fn check() -> Result<()> {
         }
     }
     let kernels = root().join("kernels");
-    let mut faults = Vec::new();
+    // A mistake in a text that several modules share is one fault.
+    let mut faults = BTreeSet::new();
     for module in &modules {
         let parts =
             module.iter().map(|name| Ok((name.as_str(), read(&kernels.join(format!("{name}.wgsl")))?)));
@@ -29,11 +30,11 @@ pub(crate) fn check() -> Result<()> {
     for file in files(&kernels, "wgsl")? {
         let name = file.strip_prefix(&kernels)?.with_extension("").display().to_string();
         if !used.contains(&name) {
-            faults.push(format!("kernels/{name}.wgsl: no launch file names it among its texts"));
+            faults.insert(format!("kernels/{name}.wgsl: no launch file names it among its texts"));
         }
     }
     if !faults.is_empty() {
-        bail!("{}", faults.join("\n"));
+        bail!("{}", Vec::from_iter(faults).join("\n"));
     }
     println!("{} WGSL modules are valid", modules.len());
     Ok(())
