@@ -17,9 +17,10 @@ use crate::{
     cpu,
     dtype::DType,
     error::{Error, Result},
+    host,
     tensor::Buffer,
 };
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, pin::Pin, sync::Arc};
 
 /// A device that holds tensors and runs operations. The list is closed: its arms are the only dispatch in the crate.
 #[derive(Clone, Debug)]
@@ -34,6 +35,9 @@ pub enum Device {
     #[cfg(feature = "wgpu")]
     Wgpu(Arc<wgpu::Wgpu>),
 }
+
+/// Bytes on their way to the host.
+pub(crate) type Reading = Pin<Box<dyn Future<Output = Result<Vec<u8>>> + Send>>;
 
 /// The kind of a [`Device`], without the device.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -93,7 +97,7 @@ impl Device {
         })
     }
 
-    /// The best GPU that wgpu finds, or a software driver if there is one and no GPU. [`crate::wgpu::Wgpu::open`] chooses
+    /// The best GPU that wgpu finds, or a software driver if there is one and no GPU. [`Device::wgpu_on`] chooses
     /// another adapter.
     ///
     /// # Errors
@@ -113,6 +117,32 @@ impl Device {
         #[cfg(not(feature = "wgpu"))]
         Err(Error::NoDevice {
             device: "wgpu".into(),
+            why: "the crate was built without the feature `wgpu`".into(),
+        })
+    }
+
+    /// An adapter by its place in the list of `foveate::wgpu::adapters` or by part of its name, in any case: `0`, `llvmpipe`,
+    /// `geforce`. `foveate::wgpu::Wgpu::open` has more options: limits, memory, timings.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if there is no such adapter (it lists those there are), or the crate was built without the
+    /// feature `wgpu`.
+    ///
+    /// ```
+    /// use foveate::{Device, Error};
+    /// match Device::wgpu_on("0") {
+    ///     Ok(device) => println!("{device}"),
+    ///     Err(Error::NoDevice { device, .. }) => assert_eq!(device, "wgpu:0"),
+    ///     Err(other) => panic!("{other}"),
+    /// }
+    /// ```
+    pub fn wgpu_on(adapter: &str) -> Result<Device> {
+        #[cfg(feature = "wgpu")]
+        return wgpu::Wgpu::open(&wgpu::Options { adapter: adapter.into(), ..Default::default() })
+            .map(Device::Wgpu);
+        #[cfg(not(feature = "wgpu"))]
+        Err(Error::NoDevice {
+            device: format!("wgpu:{adapter}"),
             why: "the crate was built without the feature `wgpu`".into(),
         })
     }
@@ -245,6 +275,19 @@ impl Device {
             Buffer::Wgpu(buffer) => buffer.device().download(buffer, start, to)?,
         }
         Ok(())
+    }
+
+    /// Bytes `range` of `buffer` as a future. Where the device can it copies them meanwhile, else they are there already.
+    pub(crate) fn read(&self, buffer: &Buffer, range: Range<usize>) -> Reading {
+        #[cfg(feature = "wgpu")]
+        if let Buffer::Wgpu(buffer) = buffer {
+            return Box::pin(wgpu::read_back(buffer, range));
+        }
+        let copied = host::filled(range.len(), 0, "reading back").and_then(|mut bytes| {
+            self.download(buffer, range.start, &mut bytes)?;
+            Ok(bytes)
+        });
+        Box::pin(std::future::ready(copied))
     }
 }
 

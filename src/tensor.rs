@@ -171,6 +171,48 @@ impl Tensor {
         Ok(data)
     }
 
+    /// As [`Tensor::to_vec`], as a future for any executor. On wgpu the copy starts here, after everything called before,
+    /// and nothing blocks the thread that polls; the other devices have finished when this returns.
+    ///
+    /// ```
+    /// use foveate::{Device, Tensor};
+    /// # fn block_on<F: Future>(future: F) -> F::Output {
+    /// #     let mut future = std::pin::pin!(future);
+    /// #     loop {
+    /// #         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    /// #         if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) { return value }
+    /// #         std::thread::yield_now();
+    /// #     }
+    /// # }
+    /// # fn main() -> foveate::Result<()> {
+    /// let device = Device::best()?;
+    /// let x = Tensor::from_slice(&[1.0_f32, 2.0], [2], &device)?;
+    /// let reading = x.to_vec_async::<f32>();
+    /// // … other work …
+    /// assert_eq!(block_on(reading)?, [1.0, 2.0]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::DType`] if the tensor holds other elements, [`Error::OutOfMemory`], and [`Error::Device`] if the device
+    /// fails on the way.
+    pub fn to_vec_async<T: Element>(&self) -> impl Future<Output = Result<Vec<T>>> + Send + 'static + use<T> {
+        let (dtype, len, size) = (self.dtype, self.elements(), size_of::<T>());
+        let reading = (T::DTYPE == dtype).then(|| {
+            let first = self.offset * size;
+            self.device().read(&self.buffer, first..first + len * size)
+        });
+        async move {
+            let Some(reading) = reading else {
+                let what = format!("the tensor holds {dtype}, not {}", T::DTYPE);
+                return Err(Error::dtype("to_vec_async", what));
+            };
+            let mut data = crate::host::filled(len, T::zeroed(), "to_vec_async")?;
+            bytemuck::cast_slice_mut(&mut data).copy_from_slice(&reading.await?);
+            Ok(data)
+        }
+    }
+
     /// The one element of a tensor that has just one.
     pub fn item<T: Element>(&self) -> Result<T> {
         match self.to_vec::<T>()?.as_slice() {

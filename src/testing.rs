@@ -33,9 +33,37 @@ static CANDIDATES: LazyLock<Vec<Candidate>> = LazyLock::new(|| {
 fn open(kind: DeviceKind) -> std::result::Result<Device, String> {
     match kind {
         DeviceKind::Cpu => Ok(Device::Cpu),
+        #[cfg(feature = "wgpu")]
+        DeviceKind::Wgpu => {
+            crate::wgpu::Wgpu::open(&wgpu_options()).map(Device::Wgpu).map_err(|e| e.to_string())
+        }
+        #[cfg(not(feature = "wgpu"))]
         DeviceKind::Wgpu => Device::wgpu().map_err(|e| e.to_string()),
         DeviceKind::Cuda => Device::cuda(0).map_err(|e| e.to_string()),
     }
+}
+
+/// The best adapter with all it has, or with the limits of every browser where `FOVEATE_WGPU_LIMITS` is `webgpu`.
+#[cfg(feature = "wgpu")]
+fn wgpu_options() -> crate::wgpu::Options {
+    let limits = match std::env::var("FOVEATE_WGPU_LIMITS").as_deref() {
+        Err(_) => None,
+        Ok("webgpu") => Some(wgpu::Limits::defaults()),
+        Ok(other) => panic!("FOVEATE_WGPU_LIMITS is `{other}`, must be `webgpu`"),
+    };
+    crate::wgpu::Options { limits, ..Default::default() }
+}
+
+/// A wgpu device of a test's own; none where there is no adapter, which is reported as skipped.
+#[cfg(feature = "wgpu")]
+pub(crate) fn wgpu_of_its_own(options: &crate::wgpu::Options) -> Option<std::sync::Arc<crate::wgpu::Wgpu>> {
+    let absent = CANDIDATES.iter().find(|c| c.kind == DeviceKind::Wgpu)?.device.as_ref().err();
+    if let Some(why) = absent {
+        report(DeviceKind::Wgpu, "skipped", why);
+        return None;
+    }
+    report(DeviceKind::Wgpu, "ran", "");
+    Some(crate::wgpu::Wgpu::open(options).unwrap())
 }
 
 /// Calls `body` with every device present that `arms` claims; records what ran and what was skipped.

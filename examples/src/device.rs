@@ -3,7 +3,8 @@
 use foveate::{Device, Error, Result};
 
 /// The names that [`device`] knows, as a sentence for `--help`.
-pub const DEVICES: &str = "cpu, wgpu, cuda, cuda:1 …, or best (CUDA, else a GPU through wgpu, else the CPU)";
+pub const DEVICES: &str =
+    "cpu, wgpu, wgpu:1 … or wgpu:NAME, cuda, cuda:1 …, or best (CUDA, else a GPU through wgpu, else the CPU)";
 
 /// Opens the device called `name`.
 ///
@@ -16,11 +17,10 @@ pub fn device(name: &str) -> Result<Device> {
         "wgpu" => Device::wgpu(),
         "cuda" => Device::cuda(0),
         "best" => Device::best(),
-        other => match other.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok()) {
-            Some(ordinal) => Device::cuda(ordinal),
-            None => {
-                Err(Error::NoDevice { device: other.to_owned(), why: format!("the devices are {DEVICES}") })
-            }
+        other => match (other.strip_prefix("wgpu:"), other.strip_prefix("cuda:").map(str::parse)) {
+            (Some(adapter), _) => Device::wgpu_on(adapter),
+            (_, Some(Ok(ordinal))) => Device::cuda(ordinal),
+            _ => Err(Error::NoDevice { device: other.to_owned(), why: format!("the devices are {DEVICES}") }),
         },
     }
 }

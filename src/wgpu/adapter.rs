@@ -80,7 +80,33 @@ pub enum Choice {
     Kind(AdapterKind),
 }
 
+impl From<&str> for Choice {
+    /// As a person names an adapter: by its place among [`adapters`], or by part of its name; `best` and nothing are
+    /// [`Choice::Best`].
+    fn from(name: &str) -> Self {
+        match name.parse() {
+            Ok(at) => Choice::Index(at),
+            Err(_) if name.is_empty() || name == "best" => Choice::Best,
+            Err(_) => Choice::Name(name.to_owned()),
+        }
+    }
+}
+
 /// Every adapter that wgpu finds, in the order that [`Choice::Index`] counts.
+///
+/// ```
+/// use foveate::wgpu::{Choice, Options, Wgpu, adapters};
+/// # fn main() -> foveate::Result<()> {
+/// let found = adapters();
+/// for (at, adapter) in found.iter().enumerate() {
+///     println!("{at}: {adapter}");
+/// }
+/// if let Some(last) = found.len().checked_sub(1) {
+///     let device = Wgpu::open(&Options { adapter: Choice::Index(last), ..Options::default() })?;
+///     assert_eq!(device.adapter(), &found[last]);
+/// }
+/// # Ok(()) }
+/// ```
 pub fn adapters() -> Vec<Adapter> {
     found().iter().map(|adapter| Adapter::of(&adapter.get_info())).collect()
 }
@@ -162,6 +188,13 @@ mod tests {
         assert_eq!(pick(&Choice::Name("small".into()), &list()), Some(1));
         assert_eq!(pick(&Choice::Kind(AdapterKind::Software), &list()), Some(0));
         assert_eq!(pick(&Choice::Kind(AdapterKind::Virtual), &list()), None);
+    }
+
+    #[test]
+    fn adapters_are_named_as_a_person_types_them() {
+        assert_eq!(Choice::from("1"), Choice::Index(1));
+        assert_eq!(Choice::from("GeForce 4090"), Choice::Name("GeForce 4090".into()));
+        assert_eq!((Choice::from("best"), Choice::from("")), (Choice::Best, Choice::Best));
     }
 
     #[test]

@@ -36,9 +36,14 @@ impl Health {
         }));
         let to = health.clone();
         device.set_device_lost_callback(move |reason, message| {
-            to.note(|report| report.lost = Some(format!("the device is lost ({reason:?}): {message}")));
+            to.lost(&format!("{reason:?}, {message}"));
         });
         health
+    }
+
+    /// Notes that the device is lost; the first reason stays.
+    pub(super) fn lost(&self, why: &str) {
+        self.note(|report| _ = report.lost.get_or_insert_with(|| format!("the device is lost: {why}")));
     }
 
     fn note(&self, write: impl FnOnce(&mut Report)) {
@@ -46,9 +51,14 @@ impl Health {
         self.ill.store(true, Ordering::Release);
     }
 
+    /// Whether there is something that [`Health::check`] would tell.
+    pub(super) fn is_ill(&self) -> bool {
+        self.ill.load(Ordering::Acquire)
+    }
+
     /// An error if the device is lost, for good, or if it reported an error since the last look.
     pub(super) fn check(&self, device: &str) -> Result<()> {
-        if !self.ill.load(Ordering::Acquire) {
+        if !self.is_ill() {
             return Ok(());
         }
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +120,7 @@ mod tests {
         health.note(|report| report.error = Some("bad".into()));
         assert_eq!(health.check("gpu"), Err(Error::Device { device: "gpu".into(), what: "bad".into() }));
         assert!(health.check("gpu").is_ok());
-        health.note(|report| report.lost = Some("gone".into()));
+        health.lost("gone");
         assert!(health.check("gpu").is_err() && health.check("gpu").is_err());
     }
 

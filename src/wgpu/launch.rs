@@ -4,7 +4,7 @@
 //! ends where it likes. So a view is bound as a [`Slice`]: an aligned window of the buffer, and the position of the
 //! first element in it, which the kernel is told. Work that needs larger windows is [`cut`].
 
-use super::{Buffer, Kernel, Params, Tuning, Wgpu};
+use super::{Access, Buffer, Kernel, Params, Tuning, Wgpu};
 use crate::{
     DType, Dims,
     error::{Error, Result},
@@ -49,13 +49,21 @@ pub struct Cx<'a> {
     op: &'static str,
     device: &'a Arc<Wgpu>,
     scratch: Option<Buffer>,
+    /// Operands and results, against which the bindings of a launch are held.
+    ins: &'a [In<'a>],
+    outs: &'a [Out<'a>],
 }
 
 impl<'a> Cx<'a> {
     /// The context of one run of `op`, with as many bytes of scratch as it asked for.
     pub fn new(op: &'static str, device: &'a Arc<Wgpu>, scratch: usize) -> Result<Self> {
         let scratch = if scratch == 0 { None } else { Some(device.alloc(scratch, op)?) };
-        Ok(Cx { op, device, scratch })
+        Ok(Cx { op, device, scratch, ins: &[], outs: &[] })
+    }
+
+    /// The same context with the operation's operands, which a launch then refuses to write to, and its results.
+    pub(super) fn of(self, ins: &'a [In<'a>], outs: &'a [Out<'a>]) -> Self {
+        Cx { ins, outs, ..self }
     }
 
     /// The device.
@@ -162,11 +170,7 @@ impl<'a> Cx<'a> {
         let device = self.device;
         device.check()?;
         let pipeline = device.pipelines().get(device, kernel, tuning)?;
-        let bindings = pipeline.facts().bindings.len();
-        if slices.len() != bindings {
-            let what = format!("{} slices for the {bindings} bindings of {}", slices.len(), kernel.entry);
-            return Err(Error::argument(self.op, what));
-        }
+        self.check_bindings(kernel.entry, &pipeline.facts().bindings, slices)?;
         let most = device.limits().max_compute_workgroups_per_dimension;
         if let Some(&need) = groups.iter().find(|&&n| n > most) {
             return Err(self.too_large("max_compute_workgroups_per_dimension", most.into(), need.into()));
@@ -176,7 +180,25 @@ impl<'a> Cx<'a> {
         }
         let parameters = bytemuck::bytes_of(params);
         let mut recorder = device.recorder();
-        recorder.launch(device.raw(), device.queue(), &pipeline, parameters, slices, groups);
+        recorder.launch((device.raw(), device.queue()), self.op, &pipeline, parameters, slices, groups);
+        Ok(())
+    }
+
+    /// Holds the slices of a launch against the bindings of the kernel's text: as many, and operands only where the
+    /// kernel reads.
+    fn check_bindings(&self, entry: &str, bindings: &[(u32, Access)], slices: &[Slice]) -> Result<()> {
+        if slices.len() != bindings.len() {
+            let what = format!("{} slices for the {} bindings of {entry}", slices.len(), bindings.len());
+            return Err(Error::argument(self.op, what));
+        }
+        let among =
+            |views: &[View], slice: &Slice| views.iter().any(|v| std::ptr::eq(v.buffer, slice.buffer));
+        for (slice, (binding, access)) in slices.iter().zip(bindings) {
+            if *access == Access::Write && among(self.ins, slice) && !among(self.outs, slice) {
+                let what = format!("{entry} writes binding {binding}, where an operand is bound");
+                return Err(Error::argument(self.op, what));
+            }
+        }
         Ok(())
     }
 

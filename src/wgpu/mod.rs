@@ -9,10 +9,13 @@
 //!
 //! Launches are recorded, not submitted: many operations share one command buffer, which leaves when something is read
 //! back, when it holds [`LAUNCHES_PER_SUBMISSION`], or on request.
+//!
+//! The interface takes and gives types of the wgpu crate; [`api`] is that crate, in the version meant.
 
 mod adapter;
 mod context;
 mod health;
+mod interop;
 mod kernel;
 mod launch;
 mod pipeline;
@@ -23,11 +26,14 @@ mod rows;
 mod run;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod transfer;
 mod walk;
 
+pub use ::wgpu as api;
 pub use adapter::{Adapter, AdapterKind, Choice, adapters};
 pub use context::{Options, Wgpu};
+pub use interop::Region;
 pub use kernel::{Kernel, Params, Tuning};
 pub use launch::{Cx, Groups, In, Out, Runs, Slice, View};
 pub use pool::Buffer;
@@ -35,6 +41,8 @@ pub use recorder::LAUNCHES_PER_SUBMISSION;
 pub use reflect::{Access, Facts};
 pub use rows::{ROW_THREADS, lanes, row_groups};
 pub(crate) use run::{run, run_in_place};
+pub use trace::{Timing, Timings};
 pub use transfer::Download;
+pub(crate) use transfer::read_back;
 pub(crate) use walk::walk_params;
 pub use walk::{Axis, Walk, distances};

@@ -10,11 +10,17 @@ pub(super) struct Pipeline {
     raw: ::wgpu::ComputePipeline,
     layout: ::wgpu::BindGroupLayout,
     facts: Facts,
+    entry: &'static str,
 }
 
 impl Pipeline {
     pub(super) fn raw(&self) -> &::wgpu::ComputePipeline {
         &self.raw
+    }
+
+    /// The kernel's name in the text.
+    pub(super) fn entry(&self) -> &'static str {
+        self.entry
     }
 
     pub(super) fn facts(&self) -> &Facts {
@@ -87,6 +93,10 @@ fn compile<P: Params>(device: &Wgpu, kernel: &Kernel<P>, tuning: Tuning) -> Resu
     let text = kernel.text(tuning).map_err(broken)?;
     let facts = kernel.facts(tuning).map_err(broken)?;
     check_limits(kernel.op, &facts, device.limits())?;
+    if facts.f16 && !device.has_f16() {
+        let what = "its kernel computes with 16-bit floats, which this adapter lacks: convert to f32".into();
+        return Err(Error::Unsupported { op: kernel.op, device: device.name().into(), what });
+    }
 
     let raw = device.raw();
     let created = caught(raw, || {
@@ -115,7 +125,7 @@ fn compile<P: Params>(device: &Wgpu, kernel: &Kernel<P>, tuning: Tuning) -> Resu
         (layout, pipeline)
     });
     let (layout, pipeline) = created.map_err(|error| broken(error.to_string()))?;
-    Ok(Pipeline { raw: pipeline, layout, facts })
+    Ok(Pipeline { raw: pipeline, layout, facts, entry: kernel.entry })
 }
 
 fn layout(device: &::wgpu::Device, facts: &Facts) -> ::wgpu::BindGroupLayout {
@@ -180,6 +190,7 @@ mod tests {
             parameter_bytes: 0,
             threads: [16, 16, 1],
             workgroup_bytes: 16384,
+            f16: false,
         };
         assert!(check_limits("t", &facts, &limits).is_ok());
         let over = |change: &dyn Fn(&mut Facts)| {

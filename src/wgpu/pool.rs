@@ -13,7 +13,7 @@ use std::{
     fmt,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -40,7 +40,7 @@ fn class(bytes: u64) -> u64 {
 #[derive(Default)]
 pub(super) struct Pool {
     state: Mutex<State>,
-    /// The most bytes to hold at once, free ones included.
+    /// The most bytes to hold for kernels at once, free ones included.
     limit: Option<u64>,
 }
 
@@ -87,27 +87,38 @@ impl Pool {
         drop(std::mem::take(&mut state.free));
     }
 
-    /// Counts `size` bytes as in use and hands out a free buffer of that class if there is one. False when the limit
-    /// does not allow for more.
+    /// Counts `size` bytes as in use, if they are for kernels (those for reading back are the host's, for a moment), and
+    /// hands out a free buffer of that class if there is one. False when the limit does not allow for more.
     fn take(&self, usage: Use, size: u64) -> (bool, Option<Raw>) {
         let mut state = self.state();
+        let counted = usage == Use::Kernels;
+        let limit = self.limit.filter(|_| counted);
         let kept = state.free.get_mut(&(usage, size)).and_then(Vec::pop);
         if kept.is_some() {
             state.pooled -= size;
-        } else if self.limit.is_some_and(|limit| state.in_use.saturating_add(size) > limit) {
+        } else if limit.is_some_and(|limit| state.in_use.saturating_add(size) > limit) {
             return (false, None);
-        } else if self.limit.is_some_and(|limit| state.in_use + state.pooled + size > limit) {
+        } else if limit.is_some_and(|limit| state.in_use + state.pooled + size > limit) {
             state.pooled = 0;
             drop(std::mem::take(&mut state.free));
         }
-        state.in_use += size;
-        state.peak = state.peak.max(state.in_use);
+        if counted {
+            state.in_use += size;
+            state.peak = state.peak.max(state.in_use);
+        }
         (true, kept)
     }
 
+    /// Takes back what [`Pool::take`] counted.
+    fn forget(&self, usage: Use, size: u64) {
+        if usage == Use::Kernels {
+            self.state().in_use -= size;
+        }
+    }
+
     fn give(&self, usage: Use, raw: Raw, keep: bool) {
+        self.forget(usage, raw.size);
         let mut state = self.state();
-        state.in_use -= raw.size;
         if keep && *REUSE {
             state.pooled += raw.size;
             state.free.entry((usage, raw.size)).or_default().push(raw);
@@ -122,15 +133,23 @@ pub struct Buffer {
     /// Present until the buffer is dropped.
     raw: Option<Raw>,
     bytes: usize,
+    /// Whether the application made the buffer: it is not of the pool, and not counted.
+    foreign: bool,
+    /// Whether the application has the buffer too, so that it must not be handed out again nor written in place.
+    shared: AtomicBool,
 }
 
 impl Buffer {
-    pub(super) fn new(device: &Arc<Wgpu>, usage: Use, bytes: usize, what: &str) -> Result<Self> {
+    pub(super) fn new(device: &Arc<Wgpu>, usage: Use, bytes: usize, what: &'static str) -> Result<Self> {
         device.check()?;
-        let size = class(bytes as u64);
+        let most = device.limits().max_buffer_size;
+        // A class may be larger than any buffer when what is asked for is not.
+        let size = if bytes as u64 <= most { class(bytes as u64).min(most - most % 4) } else { bytes as u64 };
         let refused = || Error::OutOfMemory { device: device.name().into(), bytes, what: what.into() };
-        if size > device.limits().max_buffer_size {
-            return Err(refused());
+        if size > most || size < bytes as u64 {
+            let what_to_do = "use smaller images or batches, or a device with a higher limit".into();
+            let (limit, have) = ("max_buffer_size", most);
+            return Err(Error::Limit { op: what, limit, have, need: bytes as u64, what: what_to_do });
         }
         let (allowed, kept) = device.pool().take(usage, size);
         if !allowed {
@@ -145,13 +164,43 @@ impl Buffer {
             }),
         };
         match raw {
-            Ok(raw) => Ok(Buffer { device: device.clone(), usage, raw: Some(raw), bytes }),
+            Ok(raw) => Ok(Buffer {
+                device: device.clone(),
+                usage,
+                raw: Some(raw),
+                bytes,
+                foreign: false,
+                shared: AtomicBool::new(false),
+            }),
             Err(error) => {
-                device.pool().state().in_use -= size;
+                device.pool().forget(usage, size);
                 device.check()?;
                 Err(if matches!(error, Error::OutOfMemory { .. }) { refused() } else { error })
             }
         }
+    }
+
+    /// A buffer of the application.
+    pub(super) fn foreign(device: &Arc<Wgpu>, buffer: ::wgpu::Buffer) -> Self {
+        let size = buffer.size();
+        Buffer {
+            device: device.clone(),
+            usage: Use::Kernels,
+            raw: Some(Raw { buffer, size, used: AtomicU64::new(0) }),
+            bytes: size as usize,
+            foreign: true,
+            shared: AtomicBool::new(true),
+        }
+    }
+
+    /// Notes that the application has the buffer too.
+    pub(super) fn share(&self) {
+        self.shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the application has the buffer too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
     }
 
     /// The device it lives on.
@@ -186,17 +235,17 @@ impl Buffer {
     }
 
     /// Drops the buffer for good, as one must that is in a state not worth repairing.
-    pub(super) fn discard(mut self) {
-        if let Some(raw) = self.raw.take() {
-            self.device.pool().give(self.usage, raw, false);
-        }
+    pub(super) fn discard(self) {
+        self.share();
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(raw) = self.raw.take() {
-            self.device.pool().give(self.usage, raw, true);
+        if let Some(raw) = self.raw.take()
+            && !self.foreign
+        {
+            self.device.pool().give(self.usage, raw, !self.is_shared());
         }
     }
 }
@@ -255,7 +304,9 @@ mod tests {
         let pool = Pool::new(Some(1000));
         assert!(pool.take(Use::Kernels, 600).0);
         assert!(!pool.take(Use::Kernels, 600).0);
-        assert!(pool.take(Use::ReadBack, 400).0);
+        assert!(pool.take(Use::Kernels, 400).0);
+        // What tensors hold can be read back whatever they hold.
+        assert!(pool.take(Use::ReadBack, 600).0);
         assert_eq!(pool.memory(), Memory { in_use: 1000, peak: 1000, pooled: 0 });
     }
 }

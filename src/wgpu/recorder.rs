@@ -5,7 +5,7 @@
 //! a queue runs such a write after everything submitted before and before the commands that follow, so one buffer
 //! serves every submission.
 
-use super::{Slice, pipeline::Pipeline};
+use super::{Slice, pipeline::Pipeline, trace::Tracer};
 
 /// How many launches are recorded before they are submitted without being asked for, so that the device starts early.
 pub const LAUNCHES_PER_SUBMISSION: u32 = 128;
@@ -28,6 +28,8 @@ pub(super) struct Recorder {
     uploaded: u64,
     serial: u64,
     last: Option<::wgpu::SubmissionIndex>,
+    /// Takes the time of every launch, if that is asked for.
+    pub(super) tracer: Option<Tracer>,
 }
 
 impl Recorder {
@@ -49,6 +51,7 @@ impl Recorder {
             uploaded: 0,
             serial: 1,
             last: None,
+            tracer: None,
         }
     }
 
@@ -57,11 +60,11 @@ impl Recorder {
         self.serial
     }
 
-    /// Records a launch. `parameters` are the bytes of the kernel's parameter struct.
+    /// Records a launch on behalf of `op`. `parameters` are the bytes of the kernel's parameter struct.
     pub(super) fn launch(
         &mut self,
-        device: &::wgpu::Device,
-        queue: &::wgpu::Queue,
+        (device, queue): (&::wgpu::Device, &::wgpu::Queue),
+        op: &'static str,
         pipeline: &Pipeline,
         parameters: &[u8],
         slices: &[Slice],
@@ -78,18 +81,29 @@ impl Recorder {
         for slice in slices {
             slice.buffer.mark_used(self.serial);
         }
-        let pass = self.pass(device);
+        let pass = self.pass(device, op, pipeline.entry());
         pass.set_pipeline(pipeline.raw());
         pass.set_bind_group(0, &bindings, &[at as u32]);
         pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
         self.launches += 1;
     }
 
-    fn pass(&mut self, device: &::wgpu::Device) -> &mut ::wgpu::ComputePass<'static> {
-        let encoder = &mut self.encoder;
+    /// The pass in progress; where the time of each launch is taken, a new one.
+    fn pass(
+        &mut self,
+        device: &::wgpu::Device,
+        op: &'static str,
+        kernel: &'static str,
+    ) -> &mut ::wgpu::ComputePass<'static> {
+        if self.tracer.is_some() {
+            self.pass = None;
+        }
+        let (encoder, tracer) = (&mut self.encoder, &mut self.tracer);
         self.pass.get_or_insert_with(|| {
             let encoder = encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()));
-            encoder.begin_compute_pass(&Default::default()).forget_lifetime()
+            let timestamp_writes = tracer.as_mut().map(|tracer| tracer.pass(op, kernel));
+            let descriptor = ::wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+            encoder.begin_compute_pass(&descriptor).forget_lifetime()
         })
     }
 
@@ -110,7 +124,7 @@ impl Recorder {
     /// Submits what is recorded, if anything.
     pub(super) fn submit(&mut self, queue: &::wgpu::Queue) {
         self.pass = None;
-        let encoder = self.encoder.take();
+        let mut encoder = self.encoder.take();
         if encoder.is_none() && self.uploaded == 0 {
             return;
         }
@@ -119,7 +133,14 @@ impl Recorder {
             queue.write_buffer(&self.uniform, 0, &self.parameters);
             self.parameters.clear();
         }
-        self.last = Some(queue.submit(encoder.map(|encoder| encoder.finish())));
+        if let (Some(tracer), Some(encoder)) = (&self.tracer, &mut encoder) {
+            tracer.resolve(encoder);
+        }
+        let submitted = queue.submit(encoder.map(|encoder| encoder.finish()));
+        if let Some(tracer) = &mut self.tracer {
+            tracer.collect(&submitted);
+        }
+        self.last = Some(submitted);
         (self.launches, self.uploaded) = (0, 0);
         self.serial += 1;
     }

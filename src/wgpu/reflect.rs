@@ -26,13 +26,17 @@ pub struct Facts {
     pub threads: [u32; 3],
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
+    /// Whether the text computes with 16-bit floats, which not every adapter can.
+    pub f16: bool,
 }
+
+/// What a text may use beyond what every adapter has; a launch checks that its device has it.
+const CAPABILITIES: naga::valid::Capabilities = naga::valid::Capabilities::SHADER_FLOAT16;
 
 /// Parses and validates `text` and reads off what `entry` needs; otherwise says what is wrong, and where.
 pub(super) fn reflect(name: &str, text: &str, entry: &str) -> Result<Facts, String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string_with_path(text, name))?;
-    let mut validator =
-        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+    let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), CAPABILITIES);
     let info = validator.validate(&module).map_err(|e| e.emit_to_string_with_path(text, name))?;
     let mut layouter = naga::proc::Layouter::default();
     layouter.update(module.to_ctx()).map_err(|e| e.to_string())?;
@@ -46,6 +50,8 @@ pub(super) fn reflect(name: &str, text: &str, entry: &str) -> Result<Facts, Stri
         parameter_bytes: 0,
         threads: module.entry_points[at].workgroup_size,
         workgroup_bytes: 0,
+        // The parser takes no 16-bit float without this line.
+        f16: text.contains("enable f16;"),
     };
     for (handle, variable) in module.global_variables.iter() {
         if used[handle].is_empty() {
@@ -124,8 +130,17 @@ mod tests {
             parameter_bytes: 8,
             threads: [8, 4, 1],
             workgroup_bytes: 272,
+            f16: false,
         };
         assert_eq!(facts, want);
+    }
+
+    #[test]
+    fn sixteen_bit_floats_are_seen() {
+        let half = TEXT.replace("* params.scale;", "* f32(f16(params.scale));");
+        assert!(!reflect("test", TEXT, "main").unwrap().f16);
+        assert!(reflect("test", &format!("enable f16;\n{half}"), "main").unwrap().f16);
+        assert!(reflect("test", &half, "main").unwrap_err().contains("f16"));
     }
 
     #[test]

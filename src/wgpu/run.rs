@@ -27,7 +27,8 @@ pub(crate) fn run<O: Op>(
     Ok(buffers)
 }
 
-/// Runs `op` with its results written over `state`. A buffer that another tensor shares is copied first.
+/// Runs `op` with its results written over `state`. A buffer that another tensor or the application
+/// shares is copied first.
 pub(crate) fn run_in_place<O: Op>(
     op: &O,
     device: &Arc<Wgpu>,
@@ -39,7 +40,7 @@ pub(crate) fn run_in_place<O: Op>(
         if !Arc::ptr_eq(buffer.device(), device) {
             return Err(elsewhere::<O>(tensor));
         }
-        if Arc::get_mut(buffer).is_none() {
+        if Arc::get_mut(buffer).is_none() || buffer.is_shared() {
             *buffer = Arc::new(device.copy(buffer, O::NAME)?);
         }
     }
@@ -50,7 +51,7 @@ pub(crate) fn run_in_place<O: Op>(
 fn call<O: Op>(op: &O, device: &Arc<Wgpu>, ins: &[In], outs: &[Out]) -> Result<()> {
     let metas: SmallVec<[Meta; 8]> = ins.iter().map(|x| Meta { dims: x.dims, dtype: x.dtype }).collect();
     // Returned to the pool as soon as the launches are recorded: those of the next owner come after them.
-    let cx = Cx::new(O::NAME, device, op.scratch(DeviceKind::Wgpu, &metas))?;
+    let cx = Cx::new(O::NAME, device, op.scratch(DeviceKind::Wgpu, &metas))?.of(ins, outs);
     op.wgpu(&cx, ins, outs)
 }
 

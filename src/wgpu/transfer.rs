@@ -1,7 +1,7 @@
 //! Copies between host and device.
 
 use super::{Buffer, Wgpu, pool::Use};
-use crate::error::Result;
+use crate::{error::Result, host};
 use std::{
     future::Future,
     ops::Range,
@@ -17,7 +17,7 @@ const STAGING_BYTES: usize = 64 << 20;
 
 impl Wgpu {
     /// A new buffer with a copy of `data`.
-    pub fn upload(self: &Arc<Self>, data: &[u8], what: &str) -> Result<Buffer> {
+    pub fn upload(self: &Arc<Self>, data: &[u8], what: &'static str) -> Result<Buffer> {
         let buffer = self.alloc(data.len(), what)?;
         self.write(&buffer, data)?;
         Ok(buffer)
@@ -49,7 +49,7 @@ impl Wgpu {
     }
 
     /// A new buffer with a copy of another, made on the device.
-    pub(crate) fn copy(self: &Arc<Self>, from: &Buffer, what: &str) -> Result<Buffer> {
+    pub(crate) fn copy(self: &Arc<Self>, from: &Buffer, what: &'static str) -> Result<Buffer> {
         let to = self.alloc(from.bytes(), what)?;
         if let (Some(source), Some(target)) = (from.raw(), to.raw()) {
             let mut recorder = self.recorder();
@@ -102,6 +102,30 @@ impl Wgpu {
         let mapping = to.slice(..bytes);
         mapping.map_async(::wgpu::MapMode::Read, move |result| told.mapped(result.is_ok()));
         Ok(Download { device: self.clone(), staging: Some(staging), wanted, state, submission })
+    }
+}
+
+/// Bytes `range` of a buffer as a future. The copy of the first [`STAGING_BYTES`] starts now; each further one when the
+/// one before has come.
+pub(crate) fn read_back(
+    buffer: &Arc<Buffer>,
+    range: Range<usize>,
+) -> impl Future<Output = Result<Vec<u8>>> + Send + 'static {
+    let buffer = buffer.clone();
+    let part = move |start: usize| {
+        let end = range.end.min(start.saturating_add(STAGING_BYTES));
+        (buffer.device().read(&buffer, start..end), end)
+    };
+    let (mut download, mut end) = part(range.start);
+    async move {
+        let mut bytes = host::reserved(range.len(), "reading back")?;
+        loop {
+            bytes.extend_from_slice(&download?.await?);
+            if end == range.end {
+                return Ok(bytes);
+            }
+            (download, end) = part(end);
+        }
     }
 }
 
@@ -180,7 +204,8 @@ impl Download {
             return Err(self.device.failed("a buffer could not be read back"));
         }
         let end = self.wanted.end.next_multiple_of(4) as u64;
-        let result = raw.slice(..end).get_mapped_range().map_err(|error| self.device.failed(error));
+        let mapped = raw.slice(..end).get_mapped_range();
+        let result = mapped.or_else(|error| self.device.check().and(Err(self.device.failed(error))));
         let result = result.map(|bytes| to.copy_from_slice(&bytes[self.wanted.clone()]));
         raw.unmap();
         result
@@ -199,7 +224,12 @@ impl Future for Download {
                     let (device, submission) = (self.device.clone(), self.submission.clone());
                     // The callback of `map_async` runs on this thread and wakes the future. If waiting fails, the
                     // device is lost, and wgpu has called it with an error before.
-                    thread::spawn(move || submission.map(|submission| device.wait(submission)));
+                    let wait = move || submission.map(|submission| device.wait(submission));
+                    if let Err(error) = thread::Builder::new().name("read-back".into()).spawn(wait) {
+                        return Poll::Ready(Err(self
+                            .device
+                            .failed(format!("no thread to wait on: {error}"))));
+                    }
                 }
             }
             state.mapped

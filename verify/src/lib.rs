@@ -46,7 +46,10 @@ pub fn device(name: &str) -> Result<Device> {
         "cpu" => Ok(Device::Cpu),
         "wgpu" => Ok(Device::wgpu()?),
         "cuda" => Ok(Device::cuda(0)?),
-        other => bail!("no device {other}: it is cpu, wgpu or cuda"),
+        other => match other.strip_prefix("wgpu:") {
+            Some(adapter) => Ok(Device::wgpu_on(adapter)?),
+            None => bail!("no device {other}: it is cpu, wgpu, wgpu:ADAPTER or cuda"),
+        },
     }
 }
 

@@ -44,13 +44,15 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     build_kernels::main(&build_kernels::Args { check: true, ..Default::default() })?;
     let native = target().join("test-report.tsv");
     let emulated = target().join("test-report-emulated.tsv");
-    for report in [&native, &emulated] {
+    let narrow = target().join("test-report-narrow.tsv");
+    for report in [&native, &emulated, &narrow] {
         let _ = fs::remove_file(report);
     }
     fs::create_dir_all(target())?;
     run(cargo(&["test", "--workspace", "--features", FEATURES]).env("FOVEATE_TEST_REPORT", &native))?;
     run(&mut cargo(&["test", "-p", "foveate", "--no-default-features"]))?;
     on_the_emulator(&emulated)?;
+    on_a_narrow_adapter(&narrow)?;
     if !args.quick {
         let doc = ["doc", "-p", "foveate", "--no-deps", "--features", FEATURES];
         run(cargo(&doc).env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -59,8 +61,13 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let mut devices = BTreeMap::new();
     collect(&native, |device| device.to_owned(), &mut devices)?;
     collect(&emulated, |_| "cuda-emulated".to_owned(), &mut devices)?;
+    collect(&narrow, |device| format!("{device}-narrow"), &mut devices)?;
     table(&devices);
-    for device in &args.require {
+    let mut required: Vec<&str> = args.require.iter().map(String::as_str).collect();
+    if required.contains(&"wgpu") {
+        required.push("wgpu-narrow");
+    }
+    for device in required {
         match devices.get(device) {
             Some(outcome) if outcome.skipped.is_empty() && !outcome.ran.is_empty() => {}
             Some(outcome) if !outcome.skipped.is_empty() => {
@@ -82,6 +89,15 @@ fn on_the_emulator(report: &Path) -> Result<()> {
     let mut command = cargo(&["test", "-p", "foveate", "--lib", "--test", "cuda", "--features", FEATURES]);
     command.env("LD_LIBRARY_PATH", library_path(&folder));
     command.env("FOVEATE_DEVICES", "cuda").env("FOVEATE_TEST_REPORT", report);
+    run(&mut command)
+}
+
+/// The library's tests once more through wgpu, with the limits of every browser and, where the adapter is Mesa's llvmpipe,
+/// subgroups of 16 instead of 8.
+fn on_a_narrow_adapter(report: &Path) -> Result<()> {
+    let mut command = cargo(&["test", "-p", "foveate", "--lib", "--features", FEATURES]);
+    command.env("LP_NATIVE_VECTOR_WIDTH", "512").env("FOVEATE_WGPU_LIMITS", "webgpu");
+    command.env("FOVEATE_DEVICES", "wgpu").env("FOVEATE_TEST_REPORT", report);
     run(&mut command)
 }
 

@@ -1,9 +1,11 @@
 //! `cargo xtask build-kernels`: compiles `kernels/<op>/<op>.cu` to `kernels/ptx/<op>.compute_80.ptx` and records in
-//! `MANIFEST.toml` what each file was made from; `--check` holds the committed files against their sources.
+//! `MANIFEST.toml` what each file was made from; `--check` holds the committed files against their sources. WGSL, which
+//! drivers compile, is validated.
 
 mod compiler;
 mod manifest;
 mod params;
+mod wgsl;
 
 use crate::root::{Source, read, root, sha256, sources};
 use anyhow::{Context, Result, bail, ensure};
@@ -42,6 +44,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
+    wgsl::check()?;
     let dir = root().join("kernels/ptx");
     let sources = sources()?;
     let old = match fs::read_to_string(dir.join("MANIFEST.toml")) {
