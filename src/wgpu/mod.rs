@@ -11,12 +11,14 @@
 //! back, when it holds [`LAUNCHES_PER_SUBMISSION`], or on request.
 
 mod adapter;
+mod areas;
 mod context;
 mod health;
 mod kernel;
 mod launch;
 mod pipeline;
 mod pool;
+mod product;
 mod recorder;
 mod reflect;
 mod run;
@@ -25,10 +27,12 @@ mod tests;
 mod transfer;
 
 pub use adapter::{Adapter, AdapterKind, Choice, adapters};
+pub(crate) use areas::Areas;
 pub use context::{Options, Wgpu};
 pub use kernel::{Kernel, Params, Tuning};
 pub use launch::{Cx, Groups, In, Out, Runs, Slice, View};
 pub use pool::Buffer;
+pub(crate) use product::{Axis, Matrix, Product, Stride, sum_parts};
 pub use recorder::LAUNCHES_PER_SUBMISSION;
 pub use reflect::{Access, Facts};
 pub(crate) use run::{run, run_in_place};
