@@ -10,8 +10,9 @@ struct AddPartsParams {
 }
 
 @group(0) @binding(0) var<uniform> params: AddPartsParams;
-@group(0) @binding(1) var<storage, read> parts: array<f32>;     // (parts, elements)
-@group(0) @binding(2) var<storage, read_write> sum: array<f32>; // (elements)
+// Not read-only, because the sum may be in the same buffer, which has one kind of access in a launch.
+@group(0) @binding(1) var<storage, read_write> parts: array<f32>; // (parts, elements)
+@group(0) @binding(2) var<storage, read_write> sum: array<f32>;   // (elements)
 
 @compute @workgroup_size(THREADS)
 fn add_parts_f32(

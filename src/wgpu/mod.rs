@@ -13,6 +13,7 @@
 //! The interface takes and gives types of the wgpu crate; [`api`] is that crate, in the version meant.
 
 mod adapter;
+mod areas;
 mod context;
 mod health;
 mod interop;
@@ -20,6 +21,7 @@ mod kernel;
 mod launch;
 mod pipeline;
 mod pool;
+mod product;
 mod recorder;
 mod reflect;
 mod rows;
@@ -32,11 +34,13 @@ mod walk;
 
 pub use ::wgpu as api;
 pub use adapter::{Adapter, AdapterKind, Choice, adapters};
+pub(crate) use areas::Areas;
 pub use context::{Options, Wgpu};
 pub use interop::Region;
 pub use kernel::{Kernel, Params, Tuning};
 pub use launch::{Cx, Groups, In, Out, Runs, Slice, View};
 pub use pool::Buffer;
+pub(crate) use product::{Axis, Matrix, Product, Stride, sum_parts};
 pub use recorder::LAUNCHES_PER_SUBMISSION;
 pub use reflect::{Access, Facts};
 pub use rows::{ROW_THREADS, lanes, row_groups};

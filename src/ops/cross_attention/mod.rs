@@ -16,9 +16,11 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+pub(in crate::ops) mod wgpu;
 
 use crate::{
-    DType,
+    DType, DeviceKind,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{axes, check_dtypes, dropout::Dropout, fold_queries, fold_queries::split_heads},
@@ -94,7 +96,7 @@ impl CrossAttention {
 
 impl Op for CrossAttention {
     const NAME: &'static str = "cross_attention";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 4])?;
@@ -105,6 +107,15 @@ impl Op for CrossAttention {
             outs.push(Meta::f32([s.batch, s.rows(), s.features]));
         }
         Ok(outs)
+    }
+
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
@@ -124,7 +135,7 @@ pub struct CrossAttentionGrad {
 
 impl Op for CrossAttentionGrad {
     const NAME: &'static str = "cross_attention_grad";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 8])?;
@@ -142,6 +153,15 @@ impl Op for CrossAttentionGrad {
             }
         }
         Ok(self.wants.iter().zip(ins).filter(|(want, _)| **want).map(|(_, meta)| *meta).collect())
+    }
+
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

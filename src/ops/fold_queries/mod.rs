@@ -8,9 +8,11 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
-    DType,
+    DType, DeviceKind,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{axes, check_dtypes},
@@ -72,11 +74,20 @@ pub(crate) fn split_heads(op: &'static str, heads: usize, rows: usize, what: &st
 
 impl Op for FoldQueries {
     const NAME: &'static str = "fold_queries";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let sizes = self.sizes(Self::NAME, ins)?;
         Ok(smallvec![Meta::f32([sizes.heads * sizes.queries, sizes.features])])
+    }
+
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
@@ -93,7 +104,7 @@ pub struct FoldQueriesGrad {
 
 impl Op for FoldQueriesGrad {
     const NAME: &'static str = "fold_queries_grad";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 4])?;
@@ -104,6 +115,15 @@ impl Op for FoldQueriesGrad {
             return Err(Error::shape(Self::NAME, what));
         }
         Ok(ins[1..].iter().copied().collect())
+    }
+
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

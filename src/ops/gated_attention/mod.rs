@@ -7,9 +7,11 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
-    DType,
+    DType, DeviceKind,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{axes, check_dtypes},
@@ -63,7 +65,7 @@ impl Sizes {
 
 impl Op for GatedAttention {
     const NAME: &'static str = "gated_attention";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 6])?;
@@ -73,6 +75,15 @@ impl Op for GatedAttention {
             outs.extend([Meta::f32([s.batch, s.instances, s.hidden]); 2]);
         }
         Ok(outs)
+    }
+
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
@@ -90,7 +101,7 @@ pub struct GatedAttentionGrad {
 
 impl Op for GatedAttentionGrad {
     const NAME: &'static str = "gated_attention_grad";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 9])?;
@@ -105,6 +116,15 @@ impl Op for GatedAttentionGrad {
         }
         let all = [ins[0], ins[1], ins[3], ins[2], ins[3], ins[3]];
         Ok(all.iter().zip(self.wants).filter(|(_, want)| *want).map(|(meta, _)| *meta).collect())
+    }
+
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

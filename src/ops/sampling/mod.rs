@@ -19,9 +19,11 @@ pub(crate) mod noise;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
-    DType,
+    DType, DeviceKind,
     device::{Meta, Metas, Op, run, run1},
     error::{Error, Result},
     ops::{axes, check_dtypes},
@@ -43,7 +45,7 @@ pub struct GumbelTopK {
 
 impl Op for GumbelTopK {
     const NAME: &'static str = "gumbel_top_k";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let [b, n] = logits(Self::NAME, ins)?;
@@ -52,6 +54,15 @@ impl Op for GumbelTopK {
             return Err(Error::argument(Self::NAME, what));
         }
         Ok(smallvec![Meta::new([b, self.k], DType::I32), Meta::f32([b])])
+    }
+
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
@@ -71,7 +82,7 @@ pub struct GumbelMax {
 
 impl Op for GumbelMax {
     const NAME: &'static str = "gumbel_max";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let [b, n] = logits(Self::NAME, ins)?;
@@ -80,6 +91,15 @@ impl Op for GumbelMax {
             return Err(Error::argument(Self::NAME, what));
         }
         Ok(smallvec![Meta::new([b, self.draws], DType::I32)])
+    }
+
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

@@ -84,6 +84,37 @@ fn special_logits() {
 }
 
 #[test]
+fn a_million_positions() {
+    let logits = random([1, 1_000_000], 6);
+    judge_top_k(&logits, 8192, 2);
+    let words = Rng::new(5).reserve(words_of(&logits, 3));
+    judge(&GumbelMax { draws: 3, words }, &[&logits]);
+}
+
+#[test]
+fn rows_of_nothing_but_ties_are_taken_in_order() {
+    const INF: f32 = f32::INFINITY;
+    for n in [40, 2049, 5000, 70_000] {
+        for (tied, best) in [(-INF, 0.0), (f32::NAN, -INF), (f32::NAN, f32::NAN), (INF, INF), (-INF, INF)] {
+            let row = |late: usize| (0..n).map(move |at| if at == late { best } else { tied });
+            let late = n - 2;
+            let logits = tensor(&row(late).chain(row(late)).collect::<Vec<f32>>(), [2, n]);
+            let first = if best.to_bits() == tied.to_bits() { 0 } else { late as i32 };
+            let want: Vec<i32> =
+                if first == 0 { (0..30).collect() } else { [first].into_iter().chain(0..29).collect() };
+            let op = GumbelTopK { k: 30, words: Rng::new(3).reserve(words_of(&logits, 1)) };
+            on_each_device(GumbelTopK::ARMS, |device| {
+                let outs = run(&op, &[&logits.to_device(device).unwrap()]).unwrap();
+                let drawn = outs[0].to_vec::<i32>().unwrap();
+                assert!(drawn.chunks(30).all(|row| row == want), "{tied} {best} {n} on {device}: {drawn:?}");
+                let next = if tied == INF { INF } else { -INF };
+                assert_eq!(outs[1].to_vec::<f32>().unwrap(), [next; 2], "{tied} {best} {n} on {device}");
+            });
+        }
+    }
+}
+
+#[test]
 fn huge_offsets_do_not_matter_to_the_filter() {
     // The bound that rules positions out must hold where logits swallow the noise in rounding.
     for offset in [-1e6_f32, 1e6, 3e7] {

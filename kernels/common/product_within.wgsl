@@ -1,0 +1,5 @@
+// The operands of product.wgsl where some of them are in one buffer with the result: a buffer has one kind of access in a
+// launch.
+@group(0) @binding(1) var<storage, read_write> a: array<f32>;
+@group(0) @binding(2) var<storage, read_write> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<f32>;

@@ -1,0 +1,351 @@
+//! Matrix products as parts of larger operations: `kernels/common/product.wgsl`.
+
+use super::{Cx, View};
+use crate::error::Result;
+use std::ops::Range;
+
+crate::wgpu_params! {
+    struct ProductParams {
+        a_first: u32, b_first: u32, c_first: u32, m_first: u32, m_end: u32, n: u32, k: u32,
+        m_inner: u32, n_inner: u32, k_inner: u32, z_first: u32, z_count: u32, splits: u32, k_per_split: u32,
+        a_batch: u32, a_m_outer: u32, a_m: u32, a_k_outer: u32, a_k: u32,
+        b_batch: u32, b_k_outer: u32, b_k: u32, b_n_outer: u32, b_n: u32,
+        c_batch: u32, c_split: u32, c_m_outer: u32, c_m: u32, c_n_outer: u32, c_n: u32, add: u32, scale: f32,
+    }
+}
+
+mod apart {
+    crate::wgpu_kernel! {
+        op: "product", texts: ["common/grid", "common/product", "common/product_apart"],
+        params: super::ProductParams, tuning: [TILE_M, ROWS, COLS],
+        F32 = "product_f32", tried with [[8, 8, 1], [16, 8, 2], [32, 8, 4], [64, 8, 8]];
+    }
+}
+
+mod within {
+    crate::wgpu_kernel! {
+        op: "product", texts: ["common/grid", "common/product", "common/product_within"],
+        params: super::ProductParams, tuning: [TILE_M, ROWS, COLS],
+        F32 = "product_f32", tried with [[8, 8, 1], [16, 8, 2], [32, 8, 4], [64, 8, 8]];
+    }
+}
+
+mod add_parts {
+    crate::wgpu_params! {
+        pub(super) struct AddPartsParams {
+            parts_first: u32, sum_first: u32, parts: u32, elements: u32, add: u32,
+        }
+    }
+    crate::wgpu_kernel! {
+        op: "product", texts: ["common/grid", "conv2d/add_parts"], params: AddPartsParams, tuning: [],
+        F32 = "add_parts_f32", tried with [[]];
+    }
+    pub(super) const THREADS: usize = 64;
+}
+
+/// Columns of a tile.
+const TILE_N: usize = 64;
+/// Steps along k that are worth a part of their own.
+const PART: usize = 512;
+/// Workgroups up to which k is cut into parts.
+const GROUPS: usize = 512;
+
+/// An axis of a product. Index i of it lies `i / inner * outer + i % inner * step` elements from the first one, with a
+/// [`Stride`] for each operand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Axis {
+    pub(crate) len: usize,
+    pub(crate) inner: usize,
+}
+
+impl From<usize> for Axis {
+    fn from(len: usize) -> Self {
+        Axis { len, inner: len }
+    }
+}
+
+/// Elements between the outer and between the inner indices of an axis.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stride {
+    pub(crate) outer: usize,
+    pub(crate) step: usize,
+}
+
+impl From<usize> for Stride {
+    fn from(step: usize) -> Self {
+        Stride { outer: 0, step }
+    }
+}
+
+impl Axis {
+    fn offset(&self, at: usize, stride: Stride) -> usize {
+        at / self.inner.max(1) * stride.outer + at % self.inner.max(1) * stride.step
+    }
+
+    /// The elements that a range of indices spans.
+    fn span(&self, range: &Range<usize>, stride: Stride) -> Range<usize> {
+        if range.is_empty() {
+            return 0..0;
+        }
+        // Outer and inner distances may be of either order: the ends of a range need not be its extremes.
+        let ends = [range.start, range.end - 1].map(|at| self.offset(at, stride));
+        let inner = self.inner.max(1);
+        if range.start / inner == (range.end - 1) / inner {
+            return ends[0]..ends[1] + 1;
+        }
+        let [first, last] = [range.start, range.end - 1].map(|at| at / inner * stride.outer);
+        first..last + (inner - 1) * stride.step + 1
+    }
+}
+
+/// Where the matrices of one operand lie: elements between two of the batch, and the strides of both axes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matrix {
+    batch: usize,
+    rows: Stride,
+    cols: Stride,
+}
+
+impl Matrix {
+    /// One for all, or the only one.
+    pub(crate) fn new(rows: impl Into<Stride>, cols: impl Into<Stride>) -> Self {
+        Matrix { batch: 0, rows: rows.into(), cols: cols.into() }
+    }
+
+    /// A matrix for each product, so many elements apart.
+    pub(crate) fn every(self, batch: usize) -> Self {
+        Matrix { batch, ..self }
+    }
+
+    fn transposed(self) -> Self {
+        Matrix { rows: self.cols, cols: self.rows, ..self }
+    }
+
+    /// The elements between the first and the last one of some matrices' rows and columns.
+    fn span(
+        &self,
+        items: &Range<usize>,
+        rows: (Axis, &Range<usize>),
+        cols: (Axis, &Range<usize>),
+    ) -> Range<usize> {
+        if items.is_empty() || rows.1.is_empty() || cols.1.is_empty() {
+            return 0..0;
+        }
+        let (rows, cols) = (rows.0.span(rows.1, self.rows), cols.0.span(cols.1, self.cols));
+        items.start * self.batch + rows.start + cols.start
+            ..(items.end - 1) * self.batch + rows.end + cols.end - 1
+    }
+}
+
+/// A batch of products `c (m, n) = scale · a (m, k) · b (k, n)`, or `c += …`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Product {
+    pub(crate) batch: usize,
+    m: Axis,
+    k: Axis,
+    n: Axis,
+    a: Matrix,
+    b: Matrix,
+    c: Matrix,
+    scale: f32,
+    add: bool,
+    /// Whether the operands have changed places.
+    swapped: bool,
+}
+
+/// Products, splits of k and rows of one launch.
+#[derive(Clone)]
+struct Work {
+    z: Range<usize>,
+    m: Range<usize>,
+}
+
+impl Product {
+    /// One product of matrices in the given layouts.
+    pub(crate) fn new(
+        (m, k, n): (impl Into<Axis>, impl Into<Axis>, impl Into<Axis>),
+        a: Matrix,
+        b: Matrix,
+        c: Matrix,
+    ) -> Self {
+        let (m, k, n) = (m.into(), k.into(), n.into());
+        let product = Product { batch: 1, m, k, n, a, b, c, scale: 1.0, add: false, swapped: false };
+        // Tiles are narrow along m alone.
+        if m.len > n.len && n.len < TILE_N { product.transposed() } else { product }
+    }
+
+    fn transposed(self) -> Self {
+        let (a, b, c) = (self.b.transposed(), self.a.transposed(), self.c.transposed());
+        Product { m: self.n, n: self.m, a, b, c, swapped: !self.swapped, ..self }
+    }
+
+    /// As many products.
+    pub(crate) fn batch(self, batch: usize) -> Self {
+        Product { batch, ..self }
+    }
+
+    /// Results are multiplied by this.
+    pub(crate) fn scale(self, scale: f32) -> Self {
+        Product { scale, ..self }
+    }
+
+    /// Results are added to what is there.
+    pub(crate) fn add(self) -> Self {
+        Product { add: true, ..self }
+    }
+
+    /// TILE_M, ROWS, COLS: the smallest tile that holds all rows, or the largest one.
+    fn tuning(&self) -> [u32; 3] {
+        match self.m.len {
+            0..=8 => [8, 8, 1],
+            9..=16 => [16, 8, 2],
+            17..=32 => [32, 8, 4],
+            _ => [64, 8, 8],
+        }
+    }
+
+    /// How many parts k is cut into: enough workgroups for a large device, parts long enough to be worth their memory.
+    /// It depends on the shapes alone, so that results do.
+    fn splits(&self) -> usize {
+        let tiles = self.m.len.div_ceil(self.tuning()[0] as usize) * self.n.len.div_ceil(TILE_N) * self.batch;
+        (GROUPS / tiles.max(1)).clamp(1, self.k.len.div_ceil(PART).max(1))
+    }
+
+    /// Words of scratch for the sums of the parts of a long k.
+    pub(crate) fn parts(&self) -> usize {
+        let splits = self.splits();
+        if splits == 1 { 0 } else { splits * self.batch * self.m.len * self.n.len }
+    }
+
+    /// Runs it with k in one piece.
+    pub(crate) fn run(&self, cx: &Cx, a: &View, b: &View, c: &View) -> Result<()> {
+        self.launches(cx, 1, [a, b, c])
+    }
+
+    /// Runs it with a long k in parts, whose sums go to scratch of [`Product::parts`] words. The results must fill `c`.
+    pub(crate) fn run_in_parts(&self, cx: &Cx, a: &View, b: &View, c: &View, parts: &View) -> Result<()> {
+        let splits = self.splits();
+        if splits == 1 || c.dims.elements() == 0 {
+            return self.launches(cx, 1, [a, b, c]);
+        }
+        Product { add: false, ..*self }.launches(cx, splits, [a, b, &first(parts, self.parts())])?;
+        sum_parts(cx, &first(parts, self.parts()), c, splits, self.add)
+    }
+
+    fn launches(&self, cx: &Cx, splits: usize, [a, b, c]: [&View; 3]) -> Result<()> {
+        let views = if self.swapped { [b, a, c] } else { [a, b, c] };
+        if self.batch * self.m.len * self.n.len == 0 {
+            return Ok(());
+        }
+        let spans = |work: &Work| {
+            let spans = self.spans(work, splits);
+            [0, 1, 2].map(|at| (*views[at], spans[at].clone()))
+        };
+        let all = Work { z: 0..self.batch * splits, m: 0..self.m.len };
+        if let Ok(runs) = cx.cut(all.z.len(), |run| spans(&Work { z: run.clone(), ..all.clone() })) {
+            return runs
+                .iter()
+                .try_for_each(|run| self.launch(cx, splits, &Work { z: run.clone(), ..all.clone() }, views));
+        }
+        for z in all.z.clone() {
+            let of = |m: &Range<usize>| Work { z: z..z + 1, m: m.clone() };
+            let runs = cx.cut(self.m.len, |m| spans(&of(m)))?;
+            runs.iter().try_for_each(|m| self.launch(cx, splits, &of(m), views))?;
+        }
+        Ok(())
+    }
+
+    fn k_per_split(&self, splits: usize) -> usize {
+        self.k.len.div_ceil(splits).next_multiple_of(16).max(16)
+    }
+
+    /// The elements of a, b and c that some work touches.
+    fn spans(&self, work: &Work, splits: usize) -> [Range<usize>; 3] {
+        let items = work.z.start / splits..work.z.end.div_ceil(splits);
+        let per_split = self.k_per_split(splits);
+        let k = if items.len() == 1 {
+            let [start, end] = [work.z.start % splits, (work.z.end - 1) % splits + 1].map(|s| s * per_split);
+            start.min(self.k.len)..end.min(self.k.len)
+        } else {
+            0..self.k.len
+        };
+        let (m, n) = ((self.m, &work.m), (self.n, &(0..self.n.len)));
+        let c = if splits == 1 {
+            self.c.span(&items, m, n)
+        } else {
+            0..splits * self.batch * self.m.len * self.n.len
+        };
+        [self.a.span(&items, m, (self.k, &k)), self.b.span(&items, (self.k, &k), n), c]
+    }
+
+    fn launch(&self, cx: &Cx, splits: usize, work: &Work, views: [&View; 3]) -> Result<()> {
+        let spans = self.spans(work, splits);
+        let slices = [
+            cx.bind_range(views[0], spans[0].clone())?,
+            cx.bind_range(views[1], spans[1].clone())?,
+            cx.bind_range(views[2], spans[2].clone())?,
+        ];
+        let [a_first, b_first, c_first] =
+            [0, 1, 2].map(|at| slices[at].first.wrapping_sub(spans[at].start as u32));
+        let params = ProductParams {
+            a_first,
+            b_first,
+            c_first,
+            m_first: work.m.start as u32,
+            m_end: work.m.end as u32,
+            n: self.n.len as u32,
+            k: self.k.len as u32,
+            m_inner: self.m.inner.max(1) as u32,
+            n_inner: self.n.inner.max(1) as u32,
+            k_inner: self.k.inner.max(1) as u32,
+            z_first: work.z.start as u32,
+            z_count: work.z.len() as u32,
+            splits: splits as u32,
+            k_per_split: self.k_per_split(splits) as u32,
+            a_batch: self.a.batch as u32,
+            a_m_outer: self.a.rows.outer as u32,
+            a_m: self.a.rows.step as u32,
+            a_k_outer: self.a.cols.outer as u32,
+            a_k: self.a.cols.step as u32,
+            b_batch: self.b.batch as u32,
+            b_k_outer: self.b.rows.outer as u32,
+            b_k: self.b.rows.step as u32,
+            b_n_outer: self.b.cols.outer as u32,
+            b_n: self.b.cols.step as u32,
+            c_batch: self.c.batch as u32,
+            c_split: (self.batch * self.m.len * self.n.len) as u32,
+            c_m_outer: self.c.rows.outer as u32,
+            c_m: self.c.rows.step as u32,
+            c_n_outer: self.c.cols.outer as u32,
+            c_n: self.c.cols.step as u32,
+            add: self.add.into(),
+            scale: self.scale,
+        };
+        let tuning = self.tuning();
+        let tiles = work.m.len().div_ceil(tuning[0] as usize) * self.n.len.div_ceil(TILE_N);
+        let groups = cx.groups(tiles * work.z.len())?;
+        // A buffer has one kind of access in a launch.
+        let shared = views[..2].iter().any(|view| std::ptr::eq(view.buffer, views[2].buffer));
+        let kernel = if shared { &within::F32 } else { &apart::F32 };
+        cx.launch(kernel, &tuning, &params, &slices, groups)
+    }
+}
+
+/// The first elements of a view of scratch.
+fn first<'a>(view: &View<'a>, elements: usize) -> View<'a> {
+    View { dims: [elements].into(), ..*view }
+}
+
+/// sum = (sum, if `add`, else 0) + the `count` parts one after another, which follow each other in `parts`.
+pub(crate) fn sum_parts(cx: &Cx, parts: &View, sum: &View, count: usize, add: bool) -> Result<()> {
+    let elements = sum.dims.elements();
+    let slices = [cx.bind(parts)?, cx.bind(sum)?];
+    let params = add_parts::AddPartsParams {
+        parts_first: slices[0].first,
+        sum_first: slices[1].first,
+        parts: count as u32,
+        elements: elements as u32,
+        add: add.into(),
+    };
+    cx.launch(&add_parts::F32, &[], &params, &slices, cx.groups(elements.div_ceil(add_parts::THREADS))?)
+}
