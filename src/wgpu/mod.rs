@@ -49,4 +49,4 @@ pub use trace::{Timing, Timings};
 pub use transfer::Download;
 pub(crate) use transfer::read_back;
 pub(crate) use walk::walk_params;
-pub use walk::{Axis, Walk, distances};
+pub use walk::{BoxAxis, Walk, distances};

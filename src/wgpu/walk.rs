@@ -15,12 +15,12 @@ pub struct Walk {
 }
 
 /// An axis of a box: its size, and how far its elements lie apart in the one and in the other tensor.
-pub type Axis = (usize, usize, usize);
+pub type BoxAxis = (usize, usize, usize);
 
 impl Walk {
     /// The box with these axes, outermost first; at most [`MAX_AXES`] of them.
-    pub fn new(axes: impl DoubleEndedIterator<Item = Axis>) -> Self {
-        let mut merged: SmallVec<[Axis; MAX_AXES]> = SmallVec::new();
+    pub fn new(axes: impl DoubleEndedIterator<Item = BoxAxis>) -> Self {
+        let mut merged: SmallVec<[BoxAxis; MAX_AXES]> = SmallVec::new();
         for (size, a, b) in axes.rev().filter(|axis| axis.0 != 1) {
             match merged.last_mut() {
                 Some(last) if a == last.0 * last.1 && b == last.0 * last.2 => last.0 *= size,

@@ -4,7 +4,7 @@ use super::{Expand, PadRows};
 use crate::{
     dims::MAX_AXES,
     error::Result,
-    wgpu::{Axis, Cx, In, Out, Walk, distances, walk_params},
+    wgpu::{BoxAxis, Cx, In, Out, Walk, distances, walk_params},
 };
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -56,12 +56,12 @@ pub(crate) fn fill(cx: &Cx, y: &Out, word: u32) -> Result<()> {
 
 /// Copies a box of 4-byte elements from `x` to `y`. Its axes, outermost first, have distances in x and in y;
 /// `[x_start, y_start]` is where it begins in them. A box that reaches further than a binding is halved.
-pub(crate) fn copy(cx: &Cx, x: &In, y: &Out, axes: &[Axis], [x_start, y_start]: [usize; 2]) -> Result<()> {
+pub(crate) fn copy(cx: &Cx, x: &In, y: &Out, axes: &[BoxAxis], [x_start, y_start]: [usize; 2]) -> Result<()> {
     let count: usize = axes.iter().map(|axis| axis.0).product();
     if count == 0 {
         return Ok(());
     }
-    let reach = |distance: fn(&Axis) -> usize| {
+    let reach = |distance: fn(&BoxAxis) -> usize| {
         axes.iter().map(|axis| (axis.0 - 1) * distance(axis)).sum::<usize>() + 1
     };
     let ranges = [x_start..x_start + reach(|axis| axis.1), y_start..y_start + reach(|axis| axis.2)];
@@ -69,7 +69,7 @@ pub(crate) fn copy(cx: &Cx, x: &In, y: &Out, axes: &[Axis], [x_start, y_start]: 
     if let (false, Some(at)) = (cx.fit(&[(*x, ranges[0].clone()), (*y, ranges[1].clone())]), widest) {
         let (size, x_distance, y_distance) = axes[at];
         if size > 1 {
-            let mut half: SmallVec<[Axis; MAX_AXES]> = axes.into();
+            let mut half: SmallVec<[BoxAxis; MAX_AXES]> = axes.into();
             half[at].0 = size / 2;
             copy(cx, x, y, &half, [x_start, y_start])?;
             half[at].0 = size - size / 2;
@@ -121,7 +121,7 @@ pub(crate) fn copy_small(
 }
 
 /// Axes with distances in x, and in a contiguous y of `count` elements.
-fn contiguous(axes: &[(usize, usize)], count: usize) -> SmallVec<[Axis; MAX_AXES]> {
+fn contiguous(axes: &[(usize, usize)], count: usize) -> SmallVec<[BoxAxis; MAX_AXES]> {
     let mut y_distance = count;
     let with_y = |&(size, distance): &(usize, usize)| {
         y_distance /= size.max(1);
