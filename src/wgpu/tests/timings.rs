@@ -65,3 +65,27 @@ fn a_device_without_a_clock_says_so() {
     // It works on.
     assert_eq!(ops::sum_all(&counting(4, &Device::Wgpu(wgpu))).unwrap().item::<f32>().unwrap(), 6.0);
 }
+
+/// What the next test runs in a process of its own.
+#[test]
+#[ignore = "run by the test below"]
+fn some_work() {
+    let Ok(wgpu) = Wgpu::new() else { return };
+    let image = counting(64 * 64, &Device::Wgpu(wgpu)).view([1, 1, 64, 64].into()).unwrap();
+    ops::unfold(&image, [8, 8], [8, 8]).unwrap();
+}
+
+#[test]
+fn the_environment_asks_for_a_table_when_the_device_is_dropped() {
+    let Some(_) = traced() else { return };
+    let printed = |value: &str| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "wgpu::tests::timings::some_work", "--ignored", "--nocapture"]);
+        let output = command.env("FOVEATE_TRACE", value).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let table = printed("1");
+    assert!(table.lines().any(|line| line.starts_with("unfold ") && line.contains("unfold_f32")), "{table}");
+    assert!(!printed("0").contains("unfold_f32"));
+}

@@ -1,5 +1,6 @@
-//! Parameter blocks: a struct `<Name>Params` of a kernel has a twin of the same name in its launch file, `cuda.rs` or
-//! `wgpu.rs` of the operation, and the two must list the same fields, in order, with the same types.
+//! Parameter blocks of CUDA kernels: a struct `<Name>Params` of a kernel has a twin of the same name in the operation's
+//! launch file, `cuda.rs`, and the two must list the same fields, in order, with the same types. For WGSL the tests that
+//! `wgpu_kernel!` makes compare Rust with what naga reads from the text.
 
 use crate::root::{read, root};
 use anyhow::{Context, Result, bail, ensure};
@@ -15,9 +16,6 @@ struct Declared {
     repr_c: bool,
 }
 
-/// The languages of kernels, and the launch file of each.
-const LANGUAGES: [(&[&str], &str); 2] = [(&["cu", "cuh"], "cuda.rs"), (&["wgsl"], "wgpu.rs")];
-
 /// Checks every parameter block of every operation.
 pub(crate) fn check() -> Result<()> {
     let kernels = root().join("kernels");
@@ -27,13 +25,11 @@ pub(crate) fn check() -> Result<()> {
     for entry in entries {
         let folder = entry?.path();
         let Some(op) = folder.file_name().and_then(|n| n.to_str()) else { continue };
-        for (kinds, launch) in LANGUAGES {
-            let host = root().join("src/ops").join(op).join(launch);
-            let host = if host.is_file() { declared_in(&host)? } else { Vec::new() };
-            for device in files(&folder, kinds) {
-                for block in declared_in(&device)? {
-                    wrong.extend(agree(&block, &host).err().map(|e| e.to_string()));
-                }
+        let host = root().join("src/ops").join(op).join("cuda.rs");
+        let host = if host.is_file() { declared_in(&host)? } else { Vec::new() };
+        for device in files(&folder, &["cu", "cuh"]) {
+            for block in declared_in(&device)? {
+                wrong.extend(agree(&block, &host).err().map(|e| e.to_string()));
             }
         }
     }
@@ -79,7 +75,7 @@ fn listed(fields: &[(String, String)]) -> String {
     fields.iter().map(|(name, of)| format!("{name}: {of}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The `*Params` structs of a text: CUDA C++, Rust or WGSL, by the file's name.
+/// The `*Params` structs of a text: CUDA C++ or Rust, by the file's name.
 fn structs(text: &str, file: &Path) -> Result<Vec<Declared>> {
     let cuda = file.extension().and_then(|e| e.to_str()).is_some_and(|e| e.starts_with("cu"));
     let bare: String =
@@ -102,7 +98,7 @@ fn structs(text: &str, file: &Path) -> Result<Vec<Declared>> {
         });
         let line = bare[..at].rfind('\n').map_or(0, |end| end + 1);
         let head: Vec<&str> = bare[..line].lines().rev().take_while(|l| !l.trim().is_empty()).collect();
-        let repr_c = head.iter().any(|l| l.contains("#[repr(C)") || l.contains("wgpu_params!"));
+        let repr_c = head.iter().any(|l| l.contains("#[repr(C)"));
         let fields = fields.collect::<Result<_>>()?;
         found.push(Declared { file: file.into(), name: name.into(), fields, repr_c });
     }
@@ -154,10 +150,9 @@ mod tests {
 
     #[test]
     fn several_fields_may_share_a_line() {
-        let wgsl = read_as("struct FoldParams {\n  rows: u32,\n  // why\n  scale: f32\n}\n", "fold.wgsl");
-        let rust =
-            "crate::wgpu_params! {\n    struct FoldParams {\n        rows: u32, scale: f32,\n    }\n}\n";
-        agree(&wgsl[0], &read_as(rust, "wgpu.rs")).unwrap();
-        assert!(agree(&wgsl[0], &read_as(&rust.replace("f32", "u32"), "wgpu.rs")).is_err());
+        let cuda = read_as(CUDA, "fold.cu");
+        let rust = "#[repr(C)]\nstruct FoldParams {\n    // why\n    rows: u32, scale: f32,\n}\n";
+        agree(&cuda[0], &read_as(rust, "cuda.rs")).unwrap();
+        assert!(agree(&cuda[0], &read_as(&rust.replace("f32", "u32"), "cuda.rs")).is_err());
     }
 }
