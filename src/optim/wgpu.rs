@@ -106,7 +106,7 @@ impl ClipValues {
             x_first: slices[0].first,
             y_first: slices[1].first,
             count,
-            most: self.most as f32,
+            most: self.most,
         })
     }
 }

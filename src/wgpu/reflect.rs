@@ -9,6 +9,9 @@ use ::wgpu::naga;
 pub enum Access {
     /// `var<storage, read>`
     Read,
+    /// `var<storage, read_write>` that is only read: another binding of the same buffer is written, and a buffer has one
+    /// kind of access in a launch.
+    Beside,
     /// `var<storage, read_write>`
     Write,
 }
@@ -68,8 +71,12 @@ pub(super) fn reflect(name: &str, text: &str, entry: &str) -> Result<Facts, Stri
                 facts.fields = fields(&module, variable.ty)?;
             }
             (naga::AddressSpace::Storage { access }, Some((0, number @ 1..))) => {
-                let writes = access.contains(naga::StorageAccess::STORE);
-                facts.bindings.push((number, if writes { Access::Write } else { Access::Read }));
+                let access = match access.contains(naga::StorageAccess::STORE) {
+                    false => Access::Read,
+                    true if used[handle].contains(naga::valid::GlobalUse::WRITE) => Access::Write,
+                    true => Access::Beside,
+                };
+                facts.bindings.push((number, access));
             }
             (naga::AddressSpace::Private, _) => {}
             (space, number) => {
@@ -133,6 +140,13 @@ mod tests {
             f16: false,
         };
         assert_eq!(facts, want);
+    }
+
+    #[test]
+    fn what_is_only_read_is_told_from_what_is_written() {
+        let text = TEXT.replace("read> x", "read_write> x");
+        let bindings = reflect("test", &text, "main").unwrap().bindings;
+        assert_eq!(bindings, [(1, Access::Beside), (3, Access::Write)]);
     }
 
     #[test]

@@ -118,9 +118,9 @@ impl Parts {
         Parts { sizes, images_per_part: (PART / plane).max(1), pieces: plane.div_ceil(PART) }
     }
 
-    /// Groups of images that are cut alike.
+    /// Groups of images that are cut alike; none where there are no pixels.
     fn groups(&self) -> usize {
-        self.sizes.batch.div_ceil(self.images_per_part)
+        if self.sizes.plane == 0 { 0 } else { self.sizes.batch.div_ceil(self.images_per_part) }
     }
 
     /// Of one channel.
