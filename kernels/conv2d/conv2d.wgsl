@@ -5,11 +5,18 @@
 //
 // over a part of y that is a regular grid of `rows` by `cols` pixels. Forward it is all of y. The gradient with a stride
 // of s has s * s such parts, each of which meets only the taps that reach it; one launch computes one part.
-// m and c run over one group of channels; the groups are workgroups along z.
+// m and c run over one group of channels; the groups are workgroups along z. In evaluation mode what follows a
+// convolution is done before y is written: RESIDUAL adds a tensor of the shape of y, RELU sets what is negative to zero,
+// and BYTES reads x as bytes, four to a word.
+const RESIDUAL: u32 = 0u;
+const RELU: u32 = 0u;
+const BYTES: u32 = 0u;
+
 struct Conv2dParams {
     x_first: u32,
     weight_first: u32,
     bias_first: u32,
+    residual_first: u32,
     y_first: u32,
     has_bias: u32,
     // The grid of pixels computed.
@@ -50,10 +57,11 @@ struct Conv2dParams {
 }
 
 @group(0) @binding(0) var<uniform> params: Conv2dParams;
-@group(0) @binding(1) var<storage, read> x: array<f32>;       // (B, C, H, W)
+@group(0) @binding(1) var<storage, read> x: array<u32>;       // (B, C, H, W), bits of f32 or bytes
 @group(0) @binding(2) var<storage, read> weight: array<f32>;  // (O, C / groups, kh, kw)
 @group(0) @binding(3) var<storage, read> bias: array<f32>;    // (O), not looked at without has_bias
-@group(0) @binding(4) var<storage, read_write> y: array<f32>; // (B, O, h, w)
+@group(0) @binding(4) var<storage, read> residual: array<f32>; // (B, O, h, w), not looked at without RESIDUAL
+@group(0) @binding(5) var<storage, read_write> y: array<f32>; // (B, O, h, w)
 
 var<private> group_x: u32;
 var<private> group_weight: u32;
@@ -63,7 +71,11 @@ fn a_at(at: u32) -> f32 {
 }
 
 fn b_at(at: u32) -> f32 {
-    return x[group_x + at];
+    let element = group_x + at;
+    if BYTES != 0u {
+        return f32((x[element / 4u] >> (8u * (element % 4u))) & 0xffu);
+    }
+    return bitcast<f32>(x[element]);
 }
 
 // Pixel n of the grid, as (image, row, column).
@@ -118,7 +130,7 @@ fn conv2d_f32(
         }
         let row = pixel.y * params.y_row_step + params.y_row;
         let col = pixel.z * params.y_col_step + params.y_col;
-        let at = params.y_first + pixel.x * params.y_image + row * params.y_width + col;
+        let at = pixel.x * params.y_image + row * params.y_width + col;
         for (var i = 0u; i < ROWS; i++) {
             let m = tile_m + own_row(thread) + i;
             if m >= params.out_channels {
@@ -128,7 +140,14 @@ fn conv2d_f32(
             if params.has_bias != 0u {
                 value += bias[params.bias_first + first + m];
             }
-            y[at + (first + m) * params.y_plane] = value;
+            let element = at + (first + m) * params.y_plane;
+            if RESIDUAL != 0u {
+                value += residual[params.residual_first + element];
+            }
+            if RELU != 0u {
+                value = select(value, 0.0, value < 0.0);
+            }
+            y[params.y_first + element] = value;
         }
     }
 }

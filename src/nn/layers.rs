@@ -118,7 +118,17 @@ impl BatchNorm {
         Ok(y)
     }
 
-    /// Scale and shift per channel that evaluation applies, `(γ / √(σ² + ε), β − μ γ / √(σ² + ε))`, on the host.
+    /// Scale and shift per channel that evaluation applies, `(γ / √(σ² + ε), β − μ γ / √(σ² + ε))`, both (C), on the
+    /// layer's own device.
+    pub fn scale_and_shift(&self) -> Result<(Tensor, Tensor)> {
+        let [weight, bias] = [&self.weight, &self.bias].map(|p| p.tensor().detach());
+        let deviation = ops::sqrt(&ops::scale(self.running_var.tensor(), 1.0, CONFIG.eps)?)?;
+        let scale = ops::div(&weight, &deviation)?;
+        let shift = ops::sub(&bias, &ops::mul(self.running_mean.tensor(), &scale)?)?;
+        Ok((scale, shift))
+    }
+
+    /// As [`BatchNorm::scale_and_shift`], on the host.
     pub fn folded(&self) -> Result<(Vec<f32>, Vec<f32>)> {
         let read = |p: &Parameter| p.tensor().to_vec::<f32>();
         let (weight, bias) = (read(&self.weight)?, read(&self.bias)?);

@@ -5,6 +5,7 @@
 //! the new running statistics. Nothing about a pass is hidden in the layers.
 
 mod attention;
+mod fused;
 mod heads;
 pub mod init;
 mod layers;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use crate::ops::GlobalPool;
 pub use attention::{Transformer, TransformerConfig};
+pub use fused::FusedResNet;
 pub use heads::{Activation, Head, Losses, Targets, Task};
 pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear};
 pub use module::{Module, Role};

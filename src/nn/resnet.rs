@@ -9,7 +9,7 @@ use crate::{
     Device, Rng, Tensor,
     cpu::{FoldedBlock, FoldedConv, FoldedEncoder},
     error::{Error, Result},
-    nn::{BatchNorm, Conv2d, Pass, init, layers::module},
+    nn::{BatchNorm, Conv2d, FusedResNet, Pass, fused::FusedBlock, init, layers::module},
     ops::{self, GlobalPool},
 };
 
@@ -208,6 +208,16 @@ impl ResNet {
             pool: self.config.pool,
             matrix: matrix.map(Tensor::to_vec).transpose()?,
         })
+    }
+
+    /// The network as evaluation applies it to bytes of pixels, in fused operations on its own device: a snapshot of its
+    /// present weights.
+    pub fn fused(&self) -> Result<FusedResNet> {
+        let blocks = self.stages.iter().flatten().map(|block| {
+            let shortcut = block.downsample.as_ref().map(|Projection { conv, bn }| (conv, bn));
+            FusedBlock::new((&block.conv1, &block.bn1), (&block.conv2, &block.bn2), shortcut)
+        });
+        FusedResNet::new((&self.stem, &self.bn), blocks.collect::<Result<_>>()?, self.config.pool)
     }
 
     /// Patches (P, C, ph, pw) to features (P, D).

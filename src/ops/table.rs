@@ -32,7 +32,7 @@ table! {
     batch_norm: BatchNorm, BatchNormEval, BatchNormGrad;
     blend_patches: BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators;
     concat: Concat, Narrow, Pad;
-    conv2d: Conv2d, Conv2dGradInput, Conv2dGradWeight;
+    conv2d: Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight;
     cross_attention: CrossAttention, CrossAttentionGrad;
     dropout: Dropout;
     elementwise: Binary<Add>, Binary<AddRelu>, Binary<Div>, Binary<Mul>, Binary<Sub>, Scale, Unary<Exp>, UnaryGrad<Exp>,

@@ -5,10 +5,10 @@
 //! computed once, in chunks of any size.
 
 use crate::{
-    Device, Tensor,
+    Device, DeviceKind, Tensor,
     cpu::{PackedEncoder, Patches, Pixels, Scratch},
     error::{Error, Result},
-    nn::{Pass, ResNet, Transformer},
+    nn::{FusedResNet, Pass, ResNet, Transformer},
     ops,
 };
 use std::{
@@ -124,6 +124,8 @@ pub struct Scorer<'a> {
     /// (R, D) with R = heads · queries.
     folded: Tensor,
     config: ScorerConfig,
+    /// Through wgpu: the encoder in fused operations.
+    fused: Option<FusedResNet>,
     /// On the CPU: the encoder and the folded queries, packed for patches of one shape when the first of them comes.
     packed: Mutex<Option<([usize; 3], Arc<PackedEncoder>)>>,
 }
@@ -134,7 +136,9 @@ const CHUNK: usize = 64;
 impl<'a> Scorer<'a> {
     /// A scorer of the network's present weights.
     pub fn new(encoder: &'a ResNet, transformer: &Transformer, config: ScorerConfig) -> Result<Self> {
-        Ok(Scorer { encoder, folded: transformer.folded_queries()?, config, packed: Mutex::default() })
+        let folded = transformer.folded_queries()?;
+        let fused = (folded.device().kind() == DeviceKind::Wgpu).then(|| encoder.fused()).transpose()?;
+        Ok(Scorer { encoder, folded, config, fused, packed: Mutex::default() })
     }
 
     /// Number of logits per patch, R.
@@ -177,7 +181,10 @@ impl<'a> Scorer<'a> {
             pixels.chunks_exact_mut(w).zip(rows).for_each(|(to, row)| to.copy_from_slice(row));
             let cut =
                 Tensor::from_slice(&pixels[..corners.len() * c * h * w], [corners.len(), c, h, w], device)?;
-            let features = self.encoder.forward(&ops::to_unit(&cut)?, &mut Pass::evaluation())?;
+            let features = match &self.fused {
+                Some(fused) => fused.forward(&cut)?,
+                None => self.encoder.forward(&ops::to_unit(&cut)?, &mut Pass::evaluation())?,
+            };
             parts.push(ops::linear(&features, &self.folded, None)?);
         }
         match parts.as_slice() {

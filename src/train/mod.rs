@@ -3,7 +3,7 @@
 mod dataset;
 mod evaluate;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trainer;
 
 pub use dataset::{Dataset, Example, Target, batch_targets};

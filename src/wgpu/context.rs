@@ -5,7 +5,7 @@ use super::{
     health::{Health, now},
     pipeline::Pipelines,
     pool::{Buffer, Pool, Use},
-    recorder::Recorder,
+    recorder::{Counts, Recorder},
     trace::{Timings, Tracer},
 };
 use crate::{
@@ -183,6 +183,11 @@ impl Wgpu {
     /// Memory held on the device, of what this crate allocated there: buffers of the application do not count.
     pub fn memory(&self) -> Memory {
         self.pool.memory()
+    }
+
+    /// Launches, submissions and copies to the host so far.
+    pub fn counts(&self) -> Counts {
+        self.recorder().counts
     }
 
     /// Starts [`Memory::peak`] anew.

@@ -41,7 +41,7 @@ pub use kernel::{Kernel, Params, Tuning};
 pub use launch::{Cx, Groups, In, Out, Runs, Slice, View};
 pub use pool::Buffer;
 pub(crate) use product::{Axis, Matrix, Product, Stride, sum_parts};
-pub use recorder::LAUNCHES_PER_SUBMISSION;
+pub use recorder::{Counts, LAUNCHES_PER_SUBMISSION};
 pub use reflect::{Access, Facts};
 pub use rows::{ROW_THREADS, lanes, row_groups};
 pub(crate) use run::{run, run_in_place};

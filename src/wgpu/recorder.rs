@@ -16,7 +16,19 @@ const PARAMETER_BYTES: u64 = 64 << 10;
 /// How many bytes of uploads may wait for a submission to free their staging memory.
 const UPLOAD_BYTES: u64 = 64 << 20;
 
+/// What a device has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Kernels launched.
+    pub launches: u64,
+    /// Command buffers submitted.
+    pub submissions: u64,
+    /// Copies to the host, each of which a caller waits for.
+    pub read_backs: u64,
+}
+
 pub(super) struct Recorder {
+    pub(super) counts: Counts,
     // The pass must end before its encoder, and fields drop in this order.
     pass: Option<::wgpu::ComputePass<'static>>,
     encoder: Option<::wgpu::CommandEncoder>,
@@ -42,6 +54,7 @@ impl Recorder {
         });
         let alignment = device.limits().min_uniform_buffer_offset_alignment.max(16) as usize;
         Recorder {
+            counts: Counts::default(),
             pass: None,
             encoder: None,
             parameters: Vec::new(),
@@ -86,6 +99,7 @@ impl Recorder {
         pass.set_bind_group(0, &bindings, &[at as u32]);
         pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
         self.launches += 1;
+        self.counts.launches += 1;
     }
 
     /// The pass in progress; where the time of each launch is taken, a new one.
@@ -143,6 +157,7 @@ impl Recorder {
         self.last = Some(submitted);
         (self.launches, self.uploaded) = (0, 0);
         self.serial += 1;
+        self.counts.submissions += 1;
     }
 
     /// The latest submission.

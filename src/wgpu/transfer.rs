@@ -96,6 +96,7 @@ impl Wgpu {
         buffer.mark_used(recorder.serial());
         recorder.encoder(self.raw()).copy_buffer_to_buffer(raw, first as u64, &to, 0, bytes);
         recorder.submit(self.queue());
+        recorder.counts.read_backs += 1;
         let submission = recorder.last();
         drop(recorder);
         let told = state.clone();

@@ -8,6 +8,7 @@ mod algorithm;
 pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod fused;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::{
 use smallvec::smallvec;
 
 pub use algorithm::Algorithm;
+pub use fused::{Conv2dFused, conv2d_fused};
 
 /// The geometry of a convolution, and how to compute it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

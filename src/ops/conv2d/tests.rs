@@ -53,6 +53,34 @@ fn forward_matches_its_specification() {
 }
 
 #[test]
+fn what_follows_a_convolution_can_be_fused_with_it() {
+    for case in cases() {
+        let (x, weight, bias) = operands(&case);
+        let conv = case.3;
+        let residual = random(run1(&conv, &[&x, &weight]).unwrap().dims(), 5);
+        judge(&Conv2dFused { conv, relu: true }, &[&x, &weight, &bias]);
+        judge(&Conv2dFused { conv, relu: false }, &[&x, &weight, &bias, &residual]);
+        judge(&Conv2dFused { conv, relu: true }, &[&x, &weight, &bias, &residual]);
+        let bytes: Vec<u8> =
+            random_i32(x.dims(), 256, 6).to_vec::<i32>().unwrap().iter().map(|&v| v as u8).collect();
+        let pixels = Tensor::from_slice(&bytes, x.dims(), &crate::Device::Cpu).unwrap();
+        judge(&Conv2dFused { conv, relu: true }, &[&pixels, &weight, &bias, &residual]);
+    }
+}
+
+#[test]
+fn a_fused_convolution_refuses_what_does_not_fit() {
+    let (x, weight, bias) = operands(&cases()[1]);
+    let conv = cases()[1].3;
+    let residual = random([3, 16, 13, 12], 1);
+    let refused = conv2d_fused(&x, &weight, &bias, Some(&residual), conv, true);
+    assert!(matches!(refused, Err(Error::Shape { op: "conv2d_fused", .. })), "{refused:?}");
+    let tape = crate::Tape::new();
+    let refused = conv2d_fused(&tape.watch(&x).unwrap(), &weight, &bias, None, conv, true);
+    assert!(matches!(refused, Err(Error::Tape { .. })), "{refused:?}");
+}
+
+#[test]
 fn gradients_match_their_specifications() {
     for case in cases() {
         let (x, weight, _) = operands(&case);

@@ -1,20 +1,21 @@
 //! Launches of the convolution. Forward and the gradient of the image are one kernel with different distances; the
 //! gradient of the weight sums runs of pixels and adds them in order. Batches larger than a binding are cut.
 
-use super::{Conv2d, Conv2dGradInput, Conv2dGradWeight, Shape};
+use super::{Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Shape};
 use crate::{
-    DeviceKind,
+    DType, DeviceKind,
     device::Meta,
     error::Result,
     wgpu::{Cx, In, Out, Tuning, View},
 };
+use smallvec::SmallVec;
 use std::ops::Range;
 
 mod gather {
     crate::wgpu_params! {
         #[derive(Default)]
         pub(super) struct Conv2dParams {
-            x_first: u32, weight_first: u32, bias_first: u32, y_first: u32, has_bias: u32,
+            x_first: u32, weight_first: u32, bias_first: u32, residual_first: u32, y_first: u32, has_bias: u32,
             batch: u32, rows: u32, cols: u32, in_channels: u32, out_channels: u32, taps_down: u32, taps_across: u32,
             x_image: u32, x_plane: u32, height: u32, width: u32,
             row: i32, row_step: i32, tap_row_step: i32, col: i32, col_step: i32, tap_col_step: i32,
@@ -24,8 +25,12 @@ mod gather {
     }
     crate::wgpu_kernel! {
         op: "conv2d", texts: ["conv2d/product", "conv2d/conv2d"], params: Conv2dParams,
-        tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
-        F32 = "conv2d_f32", tried with [[64, 64, 16, 8, 8], [32, 64, 16, 8, 4], [16, 64, 16, 8, 2], [8, 64, 16, 8, 1]];
+        tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, RESIDUAL, RELU, BYTES],
+        F32 = "conv2d_f32",
+        tried with [
+            [64, 64, 16, 8, 8, 0, 0, 0], [32, 64, 16, 8, 4, 1, 1, 0], [16, 64, 16, 8, 2, 0, 1, 1],
+            [8, 64, 16, 8, 1, 0, 0, 0],
+        ];
     }
 }
 
@@ -82,6 +87,14 @@ fn images(view: &View, run: &Range<usize>) -> Range<usize> {
     run.start * image..run.end * image
 }
 
+/// What follows the sum of a convolution before it is written.
+#[derive(Clone, Copy, Default)]
+struct Epilogue<'a> {
+    bias: Option<&'a View<'a>>,
+    residual: Option<&'a View<'a>>,
+    relu: bool,
+}
+
 /// Runs one part of a convolution over a whole batch. `params` says all but where the tensors begin; its
 /// `weight_first` counts from there.
 fn launch(
@@ -89,20 +102,24 @@ fn launch(
     params: gather::Conv2dParams,
     groups: usize,
     [x, weight, y]: [&View; 3],
-    bias: Option<&View>,
+    then: Epilogue,
 ) -> Result<()> {
     let channels = params.out_channels as usize;
-    let (tuning, most) = (tile(channels), cx.groups_per_axis());
+    let most = cx.groups_per_axis();
+    let mut tuning: SmallVec<[u32; 8]> = tile(channels).into();
+    tuning.extend([then.residual.is_some().into(), then.relu.into(), (x.dtype == DType::U8).into()]);
     let weights = cx.bind(weight)?;
-    let biases = bias.map(|bias| cx.bind(bias)).transpose()?;
+    let biases = then.bias.map(|bias| cx.bind(bias)).transpose()?;
     for run in cx.cut(y.dims[0], |run| [(*x, images(x, run)), (*y, images(y, run))])? {
         let (from, to) = (cx.bind_range(x, images(x, &run))?, cx.bind_range(y, images(y, &run))?);
+        let residual = then.residual.map(|of| cx.bind_range(of, images(of, &run))).transpose()?;
         let params = gather::Conv2dParams {
             x_first: from.first,
             weight_first: weights.first + params.weight_first,
             bias_first: biases.map_or(0, |bias| bias.first),
+            residual_first: residual.map_or(0, |residual| residual.first),
             y_first: to.first,
-            has_bias: bias.is_some().into(),
+            has_bias: then.bias.is_some().into(),
             batch: run.len() as u32,
             ..params
         };
@@ -110,48 +127,64 @@ fn launch(
         let tiles = pixels.div_ceil(TILE_N);
         let folds = tiles.div_ceil(most).max(1);
         let grid = [tiles.div_ceil(folds), channels.div_ceil(tuning[0] as usize) * folds, groups];
-        let slices = [from, weights, biases.unwrap_or(weights), to];
-        cx.launch(&gather::F32, tuning, &params, &slices, grid.map(|n| n as u32))?;
+        let slices = [from, weights, biases.unwrap_or(weights), residual.unwrap_or(weights), to];
+        cx.launch(&gather::F32, &tuning, &params, &slices, grid.map(|n| n as u32))?;
     }
     Ok(())
 }
 
+/// What a launch of the whole convolution is told.
+fn forward_params(s: &Shape) -> gather::Conv2dParams {
+    let (taps, plane) = (s.kernel[0] * s.kernel[1], s.output[0] * s.output[1]);
+    let (per_group, out_per_group) = (s.channels / s.groups, s.out / s.groups);
+    gather::Conv2dParams {
+        rows: s.output[0] as u32,
+        cols: s.output[1] as u32,
+        in_channels: per_group as u32,
+        out_channels: out_per_group as u32,
+        taps_down: s.kernel[0] as u32,
+        taps_across: s.kernel[1] as u32,
+        x_image: (s.channels * s.image[0] * s.image[1]) as u32,
+        x_plane: (s.image[0] * s.image[1]) as u32,
+        height: s.image[0] as u32,
+        width: s.image[1] as u32,
+        row: -(s.padding[0] as i32),
+        row_step: s.stride[0] as i32,
+        tap_row_step: 1,
+        col: -(s.padding[2] as i32),
+        col_step: s.stride[1] as i32,
+        tap_col_step: 1,
+        weight_group: (out_per_group * per_group * taps) as u32,
+        weight_out: (per_group * taps) as u32,
+        weight_in: taps as u32,
+        weight_down: s.kernel[1] as u32,
+        weight_across: 1,
+        y_image: (s.out * plane) as u32,
+        y_plane: plane as u32,
+        y_width: s.output[1] as u32,
+        y_row_step: 1,
+        y_col_step: 1,
+        ..Default::default()
+    }
+}
+
 impl Conv2d {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let then = Epilogue { bias: ins.get(2), ..Epilogue::default() };
+        self.run(cx, ins, &outs[0], then)
+    }
+
+    fn run(&self, cx: &Cx, ins: &[In], y: &Out, then: Epilogue) -> Result<()> {
         self.only_direct("conv2d", DeviceKind::Wgpu)?;
         let s = self.shape("conv2d", sizes(&ins[0].dims), sizes(&ins[1].dims))?;
-        let (taps, plane) = (s.kernel[0] * s.kernel[1], s.output[0] * s.output[1]);
-        let (per_group, out_per_group) = (s.channels / s.groups, s.out / s.groups);
-        let params = gather::Conv2dParams {
-            rows: s.output[0] as u32,
-            cols: s.output[1] as u32,
-            in_channels: per_group as u32,
-            out_channels: out_per_group as u32,
-            taps_down: s.kernel[0] as u32,
-            taps_across: s.kernel[1] as u32,
-            x_image: (s.channels * s.image[0] * s.image[1]) as u32,
-            x_plane: (s.image[0] * s.image[1]) as u32,
-            height: s.image[0] as u32,
-            width: s.image[1] as u32,
-            row: -(s.padding[0] as i32),
-            row_step: s.stride[0] as i32,
-            tap_row_step: 1,
-            col: -(s.padding[2] as i32),
-            col_step: s.stride[1] as i32,
-            tap_col_step: 1,
-            weight_group: (out_per_group * per_group * taps) as u32,
-            weight_out: (per_group * taps) as u32,
-            weight_in: taps as u32,
-            weight_down: s.kernel[1] as u32,
-            weight_across: 1,
-            y_image: (s.out * plane) as u32,
-            y_plane: plane as u32,
-            y_width: s.output[1] as u32,
-            y_row_step: 1,
-            y_col_step: 1,
-            ..Default::default()
-        };
-        launch(cx, params, s.groups, [&ins[0], &ins[1], &outs[0]], ins.get(2))
+        launch(cx, forward_params(&s), s.groups, [&ins[0], &ins[1], y], then)
+    }
+}
+
+impl Conv2dFused {
+    pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let then = Epilogue { bias: ins.get(2), residual: ins.get(3), relu: self.relu };
+        self.conv.run(cx, ins, &outs[0], then)
     }
 }
 
@@ -187,7 +220,7 @@ impl Conv2dGradInput {
             for first_col in 0..sw.min(s.image[1]) {
                 let across = phase(first_col, s.image[1], sw, s.padding[2], kw);
                 let params = grad_input_params(&s, &down, &across);
-                launch(cx, params, s.groups, [&ins[0], &ins[1], &outs[0]], None)?;
+                launch(cx, params, s.groups, [&ins[0], &ins[1], &outs[0]], Epilogue::default())?;
             }
         }
         Ok(())

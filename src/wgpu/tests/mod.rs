@@ -1,10 +1,12 @@
-//! What the device promises, each on a device of the test's own: limits, errors, memory, other people's buffers, timings.
+//! What the device promises, each on a device of the test's own: limits, errors, memory, other people's buffers,
+//! timings, and whole systems.
 
 mod errors;
 mod interop;
 mod limits;
 mod memory;
 mod reading;
+mod systems;
 mod timings;
 
 use super::{Cx, Kernel, Options, Out, Tuning, Wgpu};

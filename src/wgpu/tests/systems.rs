@@ -1,0 +1,98 @@
+//! Whole systems on a device: selection never waits for the host, and neither selection nor training takes more memory
+//! the longer it goes on.
+
+use super::{Options, Wgpu, open};
+use crate::{
+    Device, Result, Rng,
+    data::{PatchSource, Window},
+    nn::{GlobalPool, ResNetConfig, Task},
+    select::{Ips, IpsConfig},
+    train::tests::{Corners, trainer_on},
+};
+use std::sync::Arc;
+
+/// An image that is computed where it is read, so that it takes no memory itself.
+struct Computed {
+    side: usize,
+}
+
+impl PatchSource for Computed {
+    fn channels(&self) -> usize {
+        1
+    }
+    fn height(&self) -> usize {
+        self.side
+    }
+    fn width(&self) -> usize {
+        self.side
+    }
+    fn read(&self, window: Window, out: &mut [u8]) -> Result<()> {
+        for (at, to) in out.iter_mut().enumerate() {
+            let (r, q) =
+                (window.row as usize + at / window.width, window.column as usize + at % window.width);
+            *to = ((r * 31 + q * 17) ^ (r * q / 64)) as u8;
+        }
+        Ok(())
+    }
+}
+
+/// A small network for patches of so many pixels.
+fn net(patch: usize, device: &Device) -> Ips {
+    let encoder = ResNetConfig { channels: 1, widths: vec![4, 8], blocks: 1, pool: GlobalPool::Mean };
+    let config = IpsConfig::with_encoder(encoder, [patch; 2], 16, 16, Task::megapixel_mnist(), true);
+    Ips::new(config, device, &mut Rng::new(0)).unwrap()
+}
+
+/// The indices selected of one image, how often the host waited, and the peak of device memory beyond what was there.
+fn select(net: &Ips, side: usize, wgpu: &Arc<Wgpu>) -> (Vec<u32>, u64, usize) {
+    let image = Computed { side };
+    let images: [&dyn PatchSource; 1] = [&image];
+    wgpu.synchronize().unwrap();
+    wgpu.release();
+    wgpu.reset_peak();
+    let (counts, before) = (wgpu.counts(), wgpu.memory().in_use);
+    let mut chosen = net.select(&images, &mut Rng::new(0)).unwrap();
+    let waited = wgpu.counts().read_backs - counts.read_backs;
+    (chosen.remove(0).indices, waited, wgpu.memory().peak - before)
+}
+
+#[test]
+fn selection_reads_back_once_and_selects_what_the_cpu_does() {
+    let Some((device, wgpu)) = open(&Options::default()) else { return };
+    let (indices, waited, _) = select(&net(25, &device), 500, &wgpu);
+    assert_eq!(waited, 1, "the indices at the end are all that the host waits for");
+    let image = Computed { side: 500 };
+    let images: [&dyn PatchSource; 1] = [&image];
+    let want = net(25, &Device::Cpu).select(&images, &mut Rng::new(0)).unwrap();
+    assert_eq!(indices, want[0].indices);
+}
+
+#[test]
+fn the_peak_of_selection_is_flat_from_a_thousand_pixels_to_ten_thousand() {
+    let Some((device, wgpu)) = open(&Options::default()) else { return };
+    let net = net(100, &device);
+    let (small, large) = (select(&net, 1_000, &wgpu), select(&net, 10_000, &wgpu));
+    assert_eq!((small.1, large.1), (1, 1));
+    assert!(
+        large.2 <= small.2 + small.2 / 20,
+        "{} bytes at 1,000 pixels a side, {} at 10,000",
+        small.2,
+        large.2
+    );
+}
+
+#[test]
+fn three_hundred_training_steps_hold_no_more_memory_than_three() {
+    let Some((device, wgpu)) = open(&Options::default()) else { return };
+    let data = Corners { len: 16 };
+    let mut trainer = trainer_on(&device, 16, 150);
+    let mut step = || {
+        trainer.step_on(&data).unwrap();
+        wgpu.synchronize().unwrap();
+        (wgpu.memory().in_use, wgpu.memory().peak)
+    };
+    (0..3).for_each(|_| _ = step());
+    let after_three = step();
+    (4..299).for_each(|_| _ = step());
+    assert_eq!(step(), after_three);
+}
