@@ -24,9 +24,11 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
-    DType,
+    DType, DeviceKind,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{axes, check_dtypes},
@@ -55,7 +57,7 @@ pub struct Expectation {
 
 impl Op for Expectation {
     const NAME: &'static str = "expectation";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
@@ -77,7 +79,7 @@ pub struct ExpectationGradFeatures {
 
 impl Op for ExpectationGradFeatures {
     const NAME: &'static str = "expectation_grad_features";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
@@ -106,7 +108,7 @@ pub struct ExpectationGradAttention {
 
 impl Op for ExpectationGradAttention {
     const NAME: &'static str = "expectation_grad_attention";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 3])?;
@@ -118,6 +120,15 @@ impl Op for ExpectationGradAttention {
             ));
         }
         Ok(smallvec![Meta::f32([b, k])])
+    }
+
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
