@@ -9,6 +9,8 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
     DType,
@@ -41,7 +43,7 @@ pub struct BlendPatches {
 
 impl Op for BlendPatches {
     const NAME: &'static str = "blend_patches";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
@@ -67,7 +69,7 @@ pub struct BlendPatchesGradIndicators {
 
 impl Op for BlendPatchesGradIndicators {
     const NAME: &'static str = "blend_patches_grad_indicators";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 3])?;
@@ -93,7 +95,7 @@ pub struct BlendPatchesGradImage {
 
 impl Op for BlendPatchesGradImage {
     const NAME: &'static str = "blend_patches_grad_image";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
