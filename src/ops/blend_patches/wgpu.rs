@@ -1,125 +1,183 @@
-//! Blended patches and their gradients through wgpu. Batches larger than a binding are cut into runs of images.
+//! Launches of blended patches and their gradients. Work larger than a binding is cut between planes of the image, lines
+//! of pixels or patches.
 
 use super::{BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators, IndicatorGradient};
 use crate::{
-    Dims,
     error::Result,
-    ops::unfold::Grid,
-    wgpu::{Cx, In, Kernel, Out, View},
+    wgpu::{Cx, In, Out},
 };
 use std::ops::Range;
 
-const THREADS: usize = 64;
-
-mod kernels {
+mod blend {
     crate::wgpu_params! {
-        #[derive(Default)]
-        pub(super) struct BlendPatchesParams {
-            x_first: u32, weights_first: u32, dy_first: u32, y_first: u32, count: u32, patches: u32, windows: u32,
-            columns: u32, rows: u32, channels: u32, height: u32, width: u32, patch_height: u32, patch_width: u32,
-            stride_height: u32, stride_width: u32,
+        pub(super) struct BlendParams {
+            x_first: u32, w_first: u32, y_first: u32, first_channel: u32, planes: u32, channels: u32, height: u32,
+            width: u32, patches: u32, rows: u32, cols: u32, patch_height: u32, patch_width: u32, stride_height: u32,
+            stride_width: u32, chunks: u32,
         }
     }
     crate::wgpu_kernel! {
-        op: "blend_patches", texts: ["common/grid", "blend_patches/blend_patches"], params: BlendPatchesParams,
-        tuning: [HIT],
-        FORWARD = "blend_patches_f32", tried with [[0]];
-        GRAD_WEIGHTS = "blend_patches_grad_weights_f32", tried with [[0], [1]];
-        GRAD_IMAGE = "blend_patches_grad_image_f32", tried with [[0]];
+        op: "blend_patches", texts: ["common/grid", "blend_patches/blend"], params: BlendParams, tuning: [],
+        F32 = "blend_f32", tried with [[]];
     }
-}
-use kernels::BlendPatchesParams;
-
-/// Which operand a kernel's binding is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Image,
-    Weights,
-    Dy,
-    Result,
+    /// Pixels of a workgroup.
+    pub(super) const PIXELS: usize = 128 * 4;
 }
 
-/// The elements of some images of a batch.
-fn images(view: &View, run: &Range<usize>) -> Range<usize> {
-    let image: usize = view.dims[1..].iter().product();
-    run.start * image..run.end * image
-}
-
-/// Launches a kernel whose bindings are these views, the result last, for runs of images; `per_group` elements of the
-/// result are the work of a group.
-fn launch(
-    cx: &Cx,
-    kernel: &Kernel<BlendPatchesParams>,
-    (hit, per_group): (bool, usize),
-    (grid, image, k): (&Grid, Dims, usize),
-    views: [(Role, &View); 3],
-    more: Option<(Role, &View)>,
-) -> Result<()> {
-    let all: smallvec::SmallVec<[(Role, &View); 4]> = views.into_iter().chain(more).collect();
-    let (_, y) = all[all.len() - 1];
-    if y.dims.elements() == 0 {
-        return Ok(());
-    }
-    let largest =
-        |run: &Range<usize>| [0, 1, 2, all.len() - 1].map(|at: usize| (*all[at].1, images(all[at].1, run)));
-    for run in cx.cut(y.dims[0], largest)? {
-        let mut params = BlendPatchesParams {
-            count: images(y, &run).len() as u32,
-            patches: k as u32,
-            windows: grid.patches() as u32,
-            columns: grid.counts[1] as u32,
-            rows: grid.counts[0] as u32,
-            channels: image[1] as u32,
-            height: image[2] as u32,
-            width: image[3] as u32,
-            patch_height: grid.patch[0] as u32,
-            patch_width: grid.patch[1] as u32,
-            stride_height: grid.stride[0] as u32,
-            stride_width: grid.stride[1] as u32,
-            ..Default::default()
-        };
-        let mut slices: smallvec::SmallVec<[crate::wgpu::Slice; 4]> = smallvec::SmallVec::new();
-        for (role, view) in &all {
-            let slice = cx.bind_range(view, images(view, &run))?;
-            let first = match role {
-                Role::Image => &mut params.x_first,
-                Role::Weights => &mut params.weights_first,
-                Role::Dy => &mut params.dy_first,
-                Role::Result => &mut params.y_first,
-            };
-            *first = slice.first;
-            slices.push(slice);
+mod grad_image {
+    crate::wgpu_params! {
+        pub(super) struct BlendGradImageParams {
+            w_first: u32, dy_first: u32, dx_first: u32, count: u32, first_pixel: u32, channels: u32, height: u32,
+            width: u32, patches: u32, rows: u32, cols: u32, patch_height: u32, patch_width: u32, stride_height: u32,
+            stride_width: u32,
         }
-        let groups = cx.groups((params.count as usize).div_ceil(per_group))?;
-        cx.launch(kernel, &[hit.into()], &params, &slices, groups)?;
     }
-    Ok(())
+    crate::wgpu_kernel! {
+        op: "blend_patches_grad_image", texts: ["common/grid", "blend_patches/grad_image"],
+        params: BlendGradImageParams, tuning: [],
+        F32 = "blend_grad_image_f32", tried with [[]];
+    }
+    pub(super) const THREADS: usize = 64;
+}
+
+mod grad_indicators {
+    crate::wgpu_params! {
+        pub(super) struct BlendGradIndicatorsParams {
+            x_first: u32, w_first: u32, dy_first: u32, dw_first: u32, first_patch: u32, count: u32, channels: u32,
+            height: u32, width: u32, patches: u32, rows: u32, cols: u32, patch_height: u32, patch_width: u32,
+            stride_height: u32, stride_width: u32, hits: u32,
+        }
+    }
+    crate::wgpu_kernel! {
+        op: "blend_patches_grad_indicators",
+        texts: ["common/grid", "common/lanes", "blend_patches/grad_indicators"],
+        params: BlendGradIndicatorsParams, tuning: [],
+        F32 = "blend_grad_indicators_f32", tried with [[]];
+    }
+}
+
+/// Rows of (rows, width).
+fn of(run: &Range<usize>, width: usize) -> Range<usize> {
+    run.start * width..run.end * width
 }
 
 impl BlendPatches {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        let (x, weights, y) = (&ins[0], &ins[1], &outs[0]);
-        let views = [(Role::Image, x), (Role::Weights, weights), (Role::Result, y)];
-        let work = (&self.grid, x.dims, weights.dims[1]);
-        launch(cx, &kernels::FORWARD, (false, THREADS), work, views, None)
-    }
-}
-
-impl BlendPatchesGradIndicators {
-    pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        let (x, weights, dy) = (&ins[0], &ins[1], &ins[2]);
-        let views = [(Role::Image, x), (Role::Weights, weights), (Role::Dy, dy)];
-        let hit = self.gradient == IndicatorGradient::Hit;
-        let work = (&self.grid, x.dims, weights.dims[1]);
-        launch(cx, &kernels::GRAD_WEIGHTS, (hit, 1), work, views, Some((Role::Result, &outs[0])))
+        let (x, w, y, grid) = (&ins[0], &ins[1], &outs[0], &self.grid);
+        let ([b, c, h, width], k, n) = ([0, 1, 2, 3].map(|axis| x.dims[axis]), w.dims[1], grid.patches());
+        let pixels = grid.patch[0] * grid.patch[1];
+        if y.dims.elements() == 0 {
+            return Ok(());
+        }
+        let needs = |run: &Range<usize>| {
+            let images = run.start / c..run.end.div_ceil(c);
+            [(*x, of(run, h * width)), (*w, of(&images, k * n)), (*y, of(&images, k * c * pixels))]
+        };
+        for run in cx.cut(b * c, needs)? {
+            let [x, w, y] = needs(&run).map(|(view, range)| cx.bind_range(&view, range));
+            let slices = [x?, w?, y?];
+            let chunks = pixels.div_ceil(blend::PIXELS);
+            let params = blend::BlendParams {
+                x_first: slices[0].first,
+                w_first: slices[1].first,
+                y_first: slices[2].first,
+                first_channel: (run.start % c) as u32,
+                planes: run.len() as u32,
+                channels: c as u32,
+                height: h as u32,
+                width: width as u32,
+                patches: k as u32,
+                rows: grid.counts[0] as u32,
+                cols: grid.counts[1] as u32,
+                patch_height: grid.patch[0] as u32,
+                patch_width: grid.patch[1] as u32,
+                stride_height: grid.stride[0] as u32,
+                stride_width: grid.stride[1] as u32,
+                chunks: chunks as u32,
+            };
+            cx.launch(&blend::F32, &[], &params, &slices, cx.groups(run.len() * k * chunks)?)?;
+        }
+        Ok(())
     }
 }
 
 impl BlendPatchesGradImage {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        let (weights, dy, dx) = (&ins[0], &ins[1], &outs[0]);
-        let views = [(Role::Weights, weights), (Role::Dy, dy), (Role::Result, dx)];
-        let work = (&self.grid, dx.dims, weights.dims[1]);
-        launch(cx, &kernels::GRAD_IMAGE, (false, THREADS), work, views, None)
+        let (w, dy, dx, grid) = (&ins[0], &ins[1], &outs[0], &self.grid);
+        let ([b, c, h, width], k, n) = ([0, 1, 2, 3].map(|axis| dx.dims[axis]), w.dims[1], grid.patches());
+        if dx.dims.elements() == 0 {
+            return Ok(());
+        }
+        let needs = |lines: &Range<usize>| {
+            let images = lines.start / (c * h)..lines.end.div_ceil(c * h);
+            let patches = of(&images, k * c * grid.patch[0] * grid.patch[1]);
+            [(*w, of(&images, k * n)), (*dy, patches), (*dx, of(lines, width))]
+        };
+        for lines in cx.cut(b * c * h, needs)? {
+            let [w, dy, dx] = needs(&lines).map(|(view, range)| cx.bind_range(&view, range));
+            let slices = [w?, dy?, dx?];
+            let count = lines.len() * width;
+            let params = grad_image::BlendGradImageParams {
+                w_first: slices[0].first,
+                dy_first: slices[1].first,
+                dx_first: slices[2].first,
+                count: count as u32,
+                first_pixel: (lines.start % (c * h) * width) as u32,
+                channels: c as u32,
+                height: h as u32,
+                width: width as u32,
+                patches: k as u32,
+                rows: grid.counts[0] as u32,
+                cols: grid.counts[1] as u32,
+                patch_height: grid.patch[0] as u32,
+                patch_width: grid.patch[1] as u32,
+                stride_height: grid.stride[0] as u32,
+                stride_width: grid.stride[1] as u32,
+            };
+            let groups = cx.groups(count.div_ceil(grad_image::THREADS))?;
+            cx.launch(&grad_image::F32, &[], &params, &slices, groups)?;
+        }
+        Ok(())
+    }
+}
+
+impl BlendPatchesGradIndicators {
+    pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let (x, w, dy, dw, grid) = (&ins[0], &ins[1], &ins[2], &outs[0], &self.grid);
+        let ([b, c, h, width], k, n) = ([0, 1, 2, 3].map(|axis| x.dims[axis]), w.dims[1], grid.patches());
+        let patch = c * grid.patch[0] * grid.patch[1];
+        if dw.dims.elements() == 0 {
+            return Ok(());
+        }
+        let needs = |run: &Range<usize>| {
+            let images = run.start / k..run.end.div_ceil(k);
+            [(*x, of(&images, c * h * width)), (*w, of(run, n)), (*dy, of(run, patch)), (*dw, of(run, n))]
+        };
+        for run in cx.cut(b * k, needs)? {
+            let [x, w, dy, dw] = needs(&run).map(|(view, range)| cx.bind_range(&view, range));
+            let slices = [x?, w?, dy?, dw?];
+            let params = grad_indicators::BlendGradIndicatorsParams {
+                x_first: slices[0].first,
+                w_first: slices[1].first,
+                dy_first: slices[2].first,
+                dw_first: slices[3].first,
+                first_patch: (run.start % k) as u32,
+                count: run.len() as u32,
+                channels: c as u32,
+                height: h as u32,
+                width: width as u32,
+                patches: k as u32,
+                rows: grid.counts[0] as u32,
+                cols: grid.counts[1] as u32,
+                patch_height: grid.patch[0] as u32,
+                patch_width: grid.patch[1] as u32,
+                stride_height: grid.stride[0] as u32,
+                stride_width: grid.stride[1] as u32,
+                hits: (self.gradient == IndicatorGradient::Hit).into(),
+            };
+            let groups = cx.groups(run.len() * n)?;
+            cx.launch(&grad_indicators::F32, &[], &params, &slices, groups)?;
+        }
+        Ok(())
     }
 }

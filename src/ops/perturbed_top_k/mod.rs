@@ -18,9 +18,11 @@ mod grad;
 mod spec;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use crate::{
-    DType,
+    DType, DeviceKind,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{axes, check_dtypes},
@@ -59,7 +61,7 @@ pub struct PerturbedTopK {
 
 impl Op for PerturbedTopK {
     const NAME: &'static str = "perturbed_top_k";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2][..self.noise.operands(1)])?;
@@ -89,7 +91,7 @@ pub struct PerturbedTopKGrad {
 
 impl Op for PerturbedTopKGrad {
     const NAME: &'static str = "perturbed_top_k_grad";
-    crate::arms!(cpu);
+    crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32, DType::I32, DType::F32][..self.noise.operands(2)])?;
@@ -101,6 +103,15 @@ impl Op for PerturbedTopKGrad {
             return Err(Error::shape(Self::NAME, what));
         }
         Ok(smallvec![Meta::f32([b, n])])
+    }
+
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

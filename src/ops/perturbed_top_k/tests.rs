@@ -32,16 +32,31 @@ fn values_and_gradients_match_their_specifications() {
 
 #[test]
 fn ties_and_nan() {
-    let noise = tensor(&[0.0; 10], [1, 2, 5]);
-    let top = |scores: [f32; 5], k| {
-        let y = perturbed_top_k_with(&tensor(&scores, [1, 5]), &noise, k, 1.0).unwrap();
-        let hot = |row: &[f32]| row.iter().position(|&v| v == 1.0).unwrap();
-        y.to_vec::<f32>().unwrap().chunks(5).map(hot).collect::<Vec<_>>()
-    };
-    assert_eq!(top([1.0; 5], 3), [0, 1, 2]);
-    assert_eq!(top([f32::NAN, 1.0, f32::NEG_INFINITY, 2.0, 2.0], 3), [1, 3, 4]);
-    assert_eq!(top([f32::NAN, 1.0, f32::NEG_INFINITY, 2.0, 2.0], 4), [1, 2, 3, 4]);
-    assert_eq!(top([f32::NAN; 5], 2), [0, 1]);
+    on_each_device(PerturbedTopK::ARMS, |device| {
+        let on = |values: &[f32], dims: &[usize]| {
+            tensor(values, crate::Dims::new(dims).unwrap()).to_device(device).unwrap()
+        };
+        let top = |scores: [f32; 5], k| {
+            let y = perturbed_top_k_with(&on(&scores, &[1, 5]), &on(&[0.0; 10], &[1, 2, 5]), k, 1.0).unwrap();
+            let hot = |row: &[f32]| row.iter().position(|&v| v == 1.0).unwrap();
+            y.to_vec::<f32>().unwrap().chunks(5).map(hot).collect::<Vec<_>>()
+        };
+        assert_eq!(top([1.0; 5], 3), [0, 1, 2]);
+        assert_eq!(top([f32::NAN, 1.0, f32::NEG_INFINITY, 2.0, 2.0], 3), [1, 3, 4]);
+        assert_eq!(top([f32::NAN, 1.0, f32::NEG_INFINITY, 2.0, 2.0], 4), [1, 2, 3, 4]);
+        assert_eq!(top([f32::NAN; 5], 2), [0, 1]);
+    });
+}
+
+#[test]
+fn long_rows_of_ties() {
+    // More positions than one workgroup keeps keys of.
+    let scores: Vec<f32> = (0..5000).map(|n| [0.0, 1.0, -1.0, f32::NAN][n % 4]).collect();
+    let noise = tensor(&[0.0; 10_000], [1, 2, 5000]);
+    for k in [1, 700, 1300, 4000] {
+        let op = PerturbedTopK { k, sigma: 0.5, noise: Noise::Given };
+        judge(&op, &[&tensor(&scores, [1, 5000]), &noise]);
+    }
 }
 
 #[test]
