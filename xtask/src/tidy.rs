@@ -103,12 +103,9 @@ fn check_operations(args: &Args, faults: &mut Vec<String>) -> Result<()> {
         if !home.join("tests.rs").is_file() && !home.join("tests/mod.rs").is_file() {
             faults.push(format!("{name}: src/ops/{folder} has no tests"));
         }
-        for (claimed, kind) in [(wgpu, "wgsl"), (cuda, "cu")] {
-            let kernels = root().join("kernels").join(folder);
-            let is_kernel = |entry: fs::DirEntry| entry.path().extension().is_some_and(|e| e == kind);
-            let found = fs::read_dir(&kernels).is_ok_and(|list| list.flatten().any(is_kernel));
-            if claimed == "true" && !found {
-                faults.push(format!("{name} claims a {kind} kernel, but {} has none", kernels.display()));
+        for (claimed, device, kind) in [(wgpu, "wgpu", "wgsl"), (cuda, "cuda", "cu")] {
+            if claimed == "true" {
+                check_arm(name, [folder, device, kind], faults);
             }
         }
     }
@@ -125,6 +122,22 @@ fn check_operations(args: &Args, faults: &mut Vec<String>) -> Result<()> {
         faults.push("README.md: the table of operations is not current: cargo xtask tidy --write".into());
     }
     Ok(())
+}
+
+/// An operation that claims a device has its launch file, and kernels of its own if that file names any; others are
+/// composed of the kernels of their neighbours.
+fn check_arm(name: &str, [folder, device, kind]: [&str; 3], faults: &mut Vec<String>) {
+    let launch = root().join("src/ops").join(folder).join(format!("{device}.rs"));
+    let Ok(text) = fs::read_to_string(&launch) else {
+        faults.push(format!("{name} claims {device}, but {} is missing", launch.display()));
+        return;
+    };
+    let kernels = root().join("kernels").join(folder);
+    let is_kernel = |entry: fs::DirEntry| entry.path().extension().is_some_and(|e| e == kind);
+    let found = fs::read_dir(&kernels).is_ok_and(|list| list.flatten().any(is_kernel));
+    if text.contains("kernel! {") && !found {
+        faults.push(format!("{name} has kernels, but {} has no {kind} file", kernels.display()));
+    }
 }
 
 fn table(listed: &str) -> String {
