@@ -26,7 +26,8 @@ struct ProductParams {
     c_first: u32,
     m_first: u32, // of this launch
     m_end: u32,
-    n: u32,
+    n_first: u32,
+    n_end: u32,
     k: u32,
     m_inner: u32,
     n_inner: u32,
@@ -126,7 +127,7 @@ fn multiply(quad: u32, col: u32) {
 fn write(thread: u32, tile_m: u32, tile_n: u32, c_start: u32) {
     for (var j = 0u; j < COLS; j++) {
         let n = tile_n + thread % ACROSS + j * ACROSS;
-        if n >= params.n {
+        if n >= params.n_end {
             continue;
         }
         let column = c_start + offset(n, params.n_inner, params.c_n_outer, params.c_n);
@@ -152,14 +153,14 @@ fn product_f32(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let across = (params.n + TILE_N - 1u) / TILE_N;
+    let across = (params.n_end - params.n_first + TILE_N - 1u) / TILE_N;
     let down = (params.m_end - params.m_first + TILE_M - 1u) / TILE_M;
     let at = group_index(group, groups);
     let z = params.z_first + at / (across * down);
     if z >= params.z_first + params.z_count {
         return;
     }
-    let tile_n = at % across * TILE_N;
+    let tile_n = params.n_first + at % across * TILE_N;
     let tile_m = params.m_first + at / across % down * TILE_M;
     let item = z / params.splits;
     let k_first = z % params.splits * params.k_per_split;
@@ -182,7 +183,7 @@ fn product_f32(
     workgroupBarrier(); // rows, columns and the first steps are there
     for (var k = k_first; k < k_end; k += TILE_K) {
         fetch_a(thread, params.m_end - tile_m, k_end - k);
-        fetch_b(thread, params.n - tile_n, k_end - k);
+        fetch_b(thread, params.n_end - tile_n, k_end - k);
         workgroupBarrier(); // both tiles are complete, and nobody reads the steps any more
         if thread < TILE_K {
             steps[thread] = step_of(k + TILE_K + thread);

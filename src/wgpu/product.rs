@@ -6,7 +6,7 @@ use std::ops::Range;
 
 crate::wgpu_params! {
     struct ProductParams {
-        a_first: u32, b_first: u32, c_first: u32, m_first: u32, m_end: u32, n: u32, k: u32,
+        a_first: u32, b_first: u32, c_first: u32, m_first: u32, m_end: u32, n_first: u32, n_end: u32, k: u32,
         m_inner: u32, n_inner: u32, k_inner: u32, z_first: u32, z_count: u32, splits: u32, k_per_split: u32,
         a_batch: u32, a_m_outer: u32, a_m: u32, a_k_outer: u32, a_k: u32,
         b_batch: u32, b_k_outer: u32, b_k: u32, b_n_outer: u32, b_n: u32,
@@ -153,11 +153,12 @@ pub(crate) struct Product {
     swapped: bool,
 }
 
-/// Products, splits of k and rows of one launch.
+/// Products, splits of k, rows and columns of one launch.
 #[derive(Clone)]
 struct Work {
     z: Range<usize>,
     m: Range<usize>,
+    n: Range<usize>,
 }
 
 impl Product {
@@ -241,16 +242,21 @@ impl Product {
             let spans = self.spans(work, splits);
             [0, 1, 2].map(|at| (*views[at], spans[at].clone()))
         };
-        let all = Work { z: 0..self.batch * splits, m: 0..self.m.len };
+        let all = Work { z: 0..self.batch * splits, m: 0..self.m.len, n: 0..self.n.len };
         if let Ok(runs) = cx.cut(all.z.len(), |run| spans(&Work { z: run.clone(), ..all.clone() })) {
             return runs
                 .iter()
                 .try_for_each(|run| self.launch(cx, splits, &Work { z: run.clone(), ..all.clone() }, views));
         }
+        // A single product is cut along its longer axis.
+        let down = self.m.len > self.n.len;
         for z in all.z.clone() {
-            let of = |m: &Range<usize>| Work { z: z..z + 1, m: m.clone() };
-            let runs = cx.cut(self.m.len, |m| spans(&of(m)))?;
-            runs.iter().try_for_each(|m| self.launch(cx, splits, &of(m), views))?;
+            let of = |run: &Range<usize>| match (run.clone(), z..z + 1) {
+                (m, z) if down => Work { z, m, ..all.clone() },
+                (n, z) => Work { z, n, ..all.clone() },
+            };
+            let runs = cx.cut(self.m.len.max(self.n.len), |run| spans(&of(run)))?;
+            runs.iter().try_for_each(|run| self.launch(cx, splits, &of(run), views))?;
         }
         Ok(())
     }
@@ -269,7 +275,7 @@ impl Product {
         } else {
             0..self.k.len
         };
-        let (m, n) = ((self.m, &work.m), (self.n, &(0..self.n.len)));
+        let (m, n) = ((self.m, &work.m), (self.n, &work.n));
         let c = if splits == 1 {
             self.c.span(&items, m, n)
         } else {
@@ -293,7 +299,8 @@ impl Product {
             c_first,
             m_first: work.m.start as u32,
             m_end: work.m.end as u32,
-            n: self.n.len as u32,
+            n_first: work.n.start as u32,
+            n_end: work.n.end as u32,
             k: self.k.len as u32,
             m_inner: self.m.inner.max(1) as u32,
             n_inner: self.n.inner.max(1) as u32,
@@ -322,7 +329,7 @@ impl Product {
             scale: self.scale,
         };
         let tuning = self.tuning();
-        let tiles = work.m.len().div_ceil(tuning[0] as usize) * self.n.len.div_ceil(TILE_N);
+        let tiles = work.m.len().div_ceil(tuning[0] as usize) * work.n.len().div_ceil(TILE_N);
         let groups = cx.groups(tiles * work.z.len())?;
         // A buffer has one kind of access in a launch.
         let shared = views[..2].iter().any(|view| std::ptr::eq(view.buffer, views[2].buffer));

@@ -1,4 +1,5 @@
-//! Launches of the fold: one product for the projected queries, one for all heads for the rest.
+//! Launches of the fold: one product for the projected queries, one for all heads for the rest. In backward, projections
+//! larger than a binding are an error: the gradient of the queries adds up over all of their rows.
 
 use super::{FoldQueries, FoldQueriesGrad, Sizes};
 use crate::{

@@ -3,7 +3,6 @@
 
 use super::{GumbelMax, GumbelTopK, row_words};
 use crate::{
-    Dims,
     device::Meta,
     error::Result,
     rng::Words,
@@ -228,20 +227,21 @@ impl GumbelTopK {
             return Ok(());
         }
         let plan = Plan::new([b, n], self.k);
-        let most = if n <= SLOTS { b } else { plan.rows };
-        for first in (0..b).step_by(most.min(countable(n)).max(1)) {
-            let count = (b - first).min(most).min(countable(n).max(1));
+        let (most, scratch) = if n <= SLOTS { (b, None) } else { (plan.rows, Some(cx.scratch()?)) };
+        let most = most.min(countable(n)).max(1);
+        for first in (0..b).step_by(most) {
             let of = |run: &Range<usize>, row: usize| (first + run.start) * row..(first + run.end) * row;
             let needs = |run: &Range<usize>| {
-                [(*logits, of(run, n)), (*positions, of(run, self.k)), (*threshold, of(run, 1))]
+                let lists = scratch.map_or((*positions, 0..0), |view| (view, 0..run.len() * plan.row_words));
+                [(*logits, of(run, n)), (*positions, of(run, self.k)), (*threshold, of(run, 1)), lists]
             };
-            for run in cx.cut(count, needs)? {
+            for run in cx.cut((b - first).min(most), needs)? {
                 let slices = needs(&run).map(|(view, range)| cx.bind_range(&view, range));
-                let [logits, positions, threshold] = slices;
-                let slices = [logits?, positions?, threshold?];
+                let [logits, positions, threshold, lists] = slices;
+                let slices = [logits?, positions?, threshold?, lists?];
                 let rows = first + run.start..first + run.end;
                 if n <= SLOTS {
-                    self.lines(cx, n, rows, slices)?
+                    self.lines(cx, n, rows, &slices[..3])?
                 } else {
                     self.select(cx, &plan, rows, slices)?
                 }
@@ -251,7 +251,7 @@ impl GumbelTopK {
     }
 
     /// Short rows.
-    fn lines(&self, cx: &Cx, n: usize, rows: Range<usize>, slices: [Slice; 3]) -> Result<()> {
+    fn lines(&self, cx: &Cx, n: usize, rows: Range<usize>, slices: &[Slice]) -> Result<()> {
         let [first_low, first_high] = first_block(&self.words, n, rows.start);
         let line = n.next_power_of_two().max(4);
         let params = line::TopKLineParams {
@@ -267,14 +267,13 @@ impl GumbelTopK {
             keep: self.k as u32,
             line: line as u32,
         };
-        cx.launch(&line::F32, &[], &params, &slices, cx.groups(rows.len().div_ceil(SLOTS / line))?)
+        cx.launch(&line::F32, &[], &params, slices, cx.groups(rows.len().div_ceil(SLOTS / line))?)
     }
 
-    /// Long rows, as many as there is scratch for.
-    fn select(&self, cx: &Cx, plan: &Plan, rows: Range<usize>, slices: [Slice; 3]) -> Result<()> {
-        let [logits, positions, threshold] = slices;
+    /// Long rows, as many as there is scratch for. slices: logits, results, scratch.
+    fn select(&self, cx: &Cx, plan: &Plan, rows: Range<usize>, slices: [Slice; 4]) -> Result<()> {
+        let [logits, positions, threshold, scratch] = slices;
         let words = rows.len() * plan.row_words;
-        let scratch = cx.bind(&View { dims: Dims::from([words]), ..cx.scratch()? })?;
         let [first_low, first_high] = first_block(&self.words, plan.n, rows.start);
         let parts = plan.n.div_ceil(select::PART);
         let mut params = select::TopKSelectParams {

@@ -1,0 +1,127 @@
+//! Operations whose operands are larger than a binding may be run in parts, and give the same bits as in one piece.
+
+use crate::{
+    Device, Rng, Tensor,
+    device::{Op, run},
+    ops::{
+        blend_patches::{BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators, IndicatorGradient},
+        cross_attention::{CrossAttention, CrossAttentionGrad},
+        dropout::Dropout,
+        expectation::{Estimator, Expectation, ExpectationGradAttention, ExpectationGradFeatures},
+        fold_queries::FoldQueries,
+        gated_attention::{GatedAttention, GatedAttentionGrad},
+        perturbed_top_k::{Noise, PerturbedTopK, PerturbedTopKGrad},
+        sampling::{GumbelMax, GumbelTopK},
+        unfold::Grid,
+    },
+    testing::{bits, random},
+    wgpu::{Options, Wgpu},
+};
+
+/// Two devices of one adapter: with usual limits, and with bindings and grids much smaller than the work.
+fn devices() -> Option<[Device; 2]> {
+    let usual = ::wgpu::Limits::defaults();
+    let small = ::wgpu::Limits {
+        max_storage_buffer_binding_size: 64 << 10,
+        max_compute_workgroups_per_dimension: 50,
+        ..usual.clone()
+    };
+    let open = |limits| Wgpu::open(&Options { limits: Some(limits), ..Options::default() }).map(Device::Wgpu);
+    Some([open(usual).ok()?, open(small).ok()?])
+}
+
+/// The results of the operation on the first device, if the second one gives the same bits.
+fn same<O: Op>(devices: &[Device; 2], op: &O, ins: &[&Tensor]) -> Vec<Tensor> {
+    let largest = ins.iter().map(|t| t.elements()).max().unwrap_or(0);
+    assert!(largest * 4 > 64 << 10, "{op:?} of {ins:?} needs no cut");
+    let [mut whole, cut] = devices.each_ref().map(|device| {
+        let moved: Vec<Tensor> = ins.iter().map(|t| t.to_device(device).unwrap()).collect();
+        let outs = run(op, &moved.iter().collect::<Vec<_>>());
+        outs.unwrap_or_else(|e| panic!("{op:?} of {ins:?} on {device}: {e}")).into_vec()
+    });
+    for (at, (a, b)) in whole.iter().zip(&cut).enumerate() {
+        assert!(bits(a) == bits(b), "{op:?} of {ins:?}: result {at} has other bits in parts");
+    }
+    whole.iter_mut().for_each(|out| *out = out.to_device(&Device::Cpu).unwrap());
+    whole
+}
+
+#[test]
+fn samples() {
+    let Some(devices) = devices() else { return };
+    let words = Rng::new(3).reserve(1 << 22);
+    for (dims, k) in [([90, 300], 7), ([8, 3000], 20), ([5, 6000], 900)] {
+        let logits = random(dims, 1);
+        same(&devices, &GumbelTopK { k, words }, &[&logits]);
+        same(&devices, &GumbelMax { draws: 3, words }, &[&logits]);
+    }
+    let (scores, noise) = (random([4, 100], 1), random([4, 70, 100], 2));
+    let (sigma, given) = (0.4, Noise::Given);
+    let outs = same(&devices, &PerturbedTopK { k: 60, sigma, noise: given }, &[&scores, &noise]);
+    let dy = random([4, 60, 100], 3);
+    same(&devices, &PerturbedTopKGrad { sigma, noise: given }, &[&dy, &outs[1], &noise]);
+    same(
+        &devices,
+        &PerturbedTopKGrad { sigma, noise: Noise::Drawn { samples: 70, words } },
+        &[&dy, &outs[1]],
+    );
+    let long = random([40, 500], 4);
+    same(&devices, &PerturbedTopK { k: 20, sigma, noise: Noise::Drawn { samples: 6, words } }, &[&long]);
+}
+
+#[test]
+fn attention() {
+    let Some(devices) = devices() else { return };
+    let (b, n, d, heads, queries, values, outputs) = (30, 50, 16, 4, 2, 12, 9);
+    let (x, u) = (random([b, n, d], 1), random([heads * queries, d], 2));
+    let (wv, wo) = (random([values, d], 3), random([outputs, values], 4));
+    let (dy, dscores) = (random([b, queries, outputs], 5), random([b, n], 6));
+    for dropout in [None, Some(Dropout { p: 0.3, words: Rng::new(5).reserve(1 << 20) })] {
+        same(&devices, &CrossAttention { heads, dropout, keep: false }, &[&x, &u, &wv, &wo]);
+        let attention = CrossAttention { heads, dropout, keep: true };
+        let outs = same(&devices, &attention, &[&x, &u, &wv, &wo]);
+        let op = CrossAttentionGrad { attention, wants: [true; 4] };
+        same(&devices, &op, &[&x, &u, &wv, &wo, &outs[2], &outs[3], &dy, &dscores]);
+    }
+    let fold = FoldQueries { heads: 5 };
+    let (q, wq, wk) = (random([3, 100], 1), random([200, 100], 2), random([200, 100], 3));
+    same(&devices, &fold, &[&q, &wq, &wk]);
+}
+
+#[test]
+fn pooling() {
+    let Some(devices) = devices() else { return };
+    let (b, n, d, hidden) = (3, 500, 16, 12);
+    let (h, v, u) = (random([b, n, d], 1), random([hidden, d], 2), random([hidden, d], 3));
+    let [bv, bu, w] = [4, 5, 6].map(|seed| random([hidden], seed));
+    same(&devices, &GatedAttention { keep: false }, &[&h, &v, &bv, &u, &bu, &w]);
+    let outs = same(&devices, &GatedAttention { keep: true }, &[&h, &v, &bv, &u, &bu, &w]);
+    let op = GatedAttentionGrad { wants: [true; 6] };
+    let (dy, da) = (random([b, d], 7), random([b, n], 8));
+    same(&devices, &op, &[&h, &v, &u, &w, &outs[1], &outs[2], &outs[3], &dy, &da]);
+}
+
+#[test]
+fn expectations() {
+    let Some(devices) = devices() else { return };
+    let (a, f, dy) = (random([700, 40], 1), random([700, 40, 5], 2), random([700, 5], 3));
+    let a = crate::ops::softmax(&a, -1).unwrap();
+    same(&devices, &Expectation { replace: false }, &[&a, &f]);
+    same(&devices, &ExpectationGradFeatures { replace: false }, &[&a, &dy]);
+    let estimator = Estimator::Unbiased;
+    same(&devices, &ExpectationGradAttention { replace: false, estimator }, &[&a, &f, &dy]);
+}
+
+#[test]
+fn blended_windows() {
+    let Some(devices) = devices() else { return };
+    let grid = Grid { patch: [20, 11], stride: [8, 7], counts: [11, 8] };
+    let (x, w) = (random([3, 2, 100, 60], 1), random([3, 4, 88], 2));
+    same(&devices, &BlendPatches { grid }, &[&x, &w]);
+    let dy = random([3, 4, 2, 20, 11], 3);
+    let op = BlendPatchesGradIndicators { grid, gradient: IndicatorGradient::Full };
+    same(&devices, &op, &[&x, &w, &dy]);
+    let wide = Grid { patch: [30, 31], stride: [8, 7], counts: [9, 5] };
+    let (w, dy) = (random([6, 4, 45], 2), random([6, 4, 2, 30, 31], 3));
+    same(&devices, &BlendPatchesGradImage { grid: wide, image: [100, 60] }, &[&w, &dy]);
+}
