@@ -2,10 +2,11 @@
 
 use crate::{
     Device, Parameter, Rng, Tensor,
-    error::Result,
+    error::{Error, Result},
     nn::{Pass, init},
     ops,
 };
+use smallvec::smallvec;
 
 /// Writes [`Module`] for a struct: its own parameters with their roles, then its parts, each of them a module.
 macro_rules! module {
@@ -62,6 +63,48 @@ impl Conv2d {
         let weight = pass.parameter(&self.weight)?;
         let bias = self.bias.as_ref().map(|bias| pass.parameter(bias)).transpose()?;
         ops::conv2d(x, &weight, bias.as_ref(), self.conv)
+    }
+}
+
+impl Conv2d {
+    /// x (B, C, H, W) through the convolution and its batch norm, with a residual and a ReLU if asked for, to (B, O, h, w).
+    /// In a pass that [recomputes](Pass::recomputing) the record keeps x alone.
+    pub fn forward_normalised(
+        &self,
+        bn: &BatchNorm,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        relu: bool,
+        pass: &mut Pass,
+    ) -> Result<Tensor> {
+        let Some(tape) = pass.recomputes_on() else {
+            return bn.apply(&self.forward(x, pass)?, residual, relu, pass);
+        };
+        let weights = [&self.weight, &bn.weight, &bn.bias].into_iter().chain(&self.bias);
+        let weights = weights.map(|parameter| pass.parameter(parameter)).collect::<Result<Vec<_>>>()?;
+        let (conv, config) = (self.conv, ops::BatchNormConfig { relu, ..CONFIG });
+        let (mean, var) = (pass.statistic(&bn.running_mean), pass.statistic(&bn.running_var));
+        let has_bias = self.bias.is_some();
+        let compute = move |ins: &[Tensor]| {
+            let (bias, residual) = if has_bias { (ins.get(4), ins.get(5)) } else { (None, ins.get(4)) };
+            let y = ops::conv2d(&ins[0], &ins[1], bias, conv)?;
+            let tensors = ops::BatchNormTensors {
+                weight: &ins[2],
+                bias: &ins[3],
+                running_mean: &mean,
+                running_var: &var,
+            };
+            let (y, running) = ops::batch_norm(&y, residual, &tensors, config)?;
+            Ok(smallvec![y, running.mean, running.var])
+        };
+        let inputs: Vec<&Tensor> = [x].into_iter().chain(&weights).chain(residual).collect();
+        let outs = tape.checkpoint(compute, &inputs)?;
+        let [y, mean, var] = outs.as_slice() else {
+            return Err(Error::tape("a convolution with its batch norm has three results"));
+        };
+        pass.set_statistic(&bn.running_mean, mean.clone());
+        pass.set_statistic(&bn.running_var, var.clone());
+        Ok(y.clone())
     }
 }
 

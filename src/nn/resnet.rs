@@ -121,17 +121,16 @@ impl BasicBlock {
 
     /// x (B, C, H, W) to (B, O, h, w).
     pub fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let y = self.bn1.forward_relu(&self.conv1.forward(x, pass)?, None, pass)?;
-        let y = self.conv2.forward(&y, pass)?;
+        let y = self.conv1.forward_normalised(&self.bn1, x, None, true, pass)?;
         let projected;
         let shortcut = match &self.downsample {
             Some(Projection { conv, bn }) => {
-                projected = bn.forward(&conv.forward(x, pass)?, pass)?;
+                projected = conv.forward_normalised(bn, x, None, false, pass)?;
                 &projected
             }
             None => x,
         };
-        self.bn2.forward_relu(&y, Some(shortcut), pass)
+        self.conv2.forward_normalised(&self.bn2, &y, Some(shortcut), true, pass)
     }
 }
 
@@ -222,7 +221,7 @@ impl ResNet {
 
     /// Patches (P, C, ph, pw) to features (P, D).
     pub fn forward(&self, patches: &Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let x = self.bn.forward_relu(&self.stem.forward(patches, pass)?, None, pass)?;
+        let x = self.stem.forward_normalised(&self.bn, patches, None, true, pass)?;
         let mut x = ops::max_pool2d(&x, [3, 3], [2, 2], [1, 1])?;
         for block in self.stages.iter().flatten() {
             x = block.forward(&x, pass)?;

@@ -78,6 +78,17 @@ fn resumed_training_equals_uninterrupted_training_bit_for_bit() {
     std::fs::remove_file(path).unwrap();
 }
 
+#[test]
+fn recomputing_changes_no_bit() {
+    let data = Corners { len: 24 };
+    let run = |recompute: bool| {
+        let mut trainer = trainer(data.len()).recomputing(recompute);
+        let losses: Vec<u32> = (0..3).map(|_| trainer.step_on(&data).unwrap().loss.to_bits()).collect();
+        (losses, state(&trainer))
+    };
+    assert_eq!(run(false), run(true));
+}
+
 /// After some more steps rounding errors may choose other patches, and nothing is promised.
 #[test]
 fn the_first_three_steps_agree_between_devices() {

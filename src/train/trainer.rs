@@ -129,6 +129,7 @@ pub struct Trainer {
     /// Examples in the training set, and what it says of itself.
     examples: usize,
     data: String,
+    recompute: bool,
     step: usize,
     /// The order of the epoch it was made for.
     order: Option<(usize, Vec<u32>)>,
@@ -144,7 +145,14 @@ impl Trainer {
         config.check(data.len())?;
         let optimizer = AdamW::new(config.learning_rate, config.weight_decay);
         let (examples, data) = (data.len(), data.description());
-        Ok(Trainer { net, optimizer, config, examples, data, step: 0, order: None })
+        Ok(Trainer { net, optimizer, config, examples, data, recompute: false, step: 0, order: None })
+    }
+
+    /// The same training with half the memory for activations and more time: see [`Pass::recomputing`]. Results are the
+    /// same bits, so a checkpoint does not ask which of the two it was.
+    pub fn recomputing(mut self, recompute: bool) -> Self {
+        self.recompute = recompute;
+        self
     }
 
     /// The network.
@@ -205,7 +213,7 @@ impl Trainer {
         let images: Vec<&dyn PatchSource> = examples.iter().map(|e| &*e.image).collect();
         let chosen = self.net.select(&images, &mut rng)?;
         let tape = Tape::new();
-        let mut pass = Pass::training(&tape, &mut rng);
+        let mut pass = Pass::training(&tape, &mut rng).recomputing(self.recompute);
         let prediction = self.net.classify(&images, &chosen, &mut pass)?;
         let tasks: Vec<Task> = self.net.config().tasks.clone();
         let targets = batch_targets(&tasks, examples, &self.net.device())?;
