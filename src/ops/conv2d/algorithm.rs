@@ -23,6 +23,11 @@ pub enum Algorithm {
     /// F(4×4, 3×3), interpolated at 0, ±5/8 and ±3/2: 4 times fewer products, errors (RMS) about twice the direct
     /// computation's; at most 10 times is the contract. CPU only; 3×3, stride 1, one group.
     Winograd4,
+    /// A thread for each result, which takes every operand from memory. wgpu only, without a gradient of the weight:
+    /// the first rung of the ladder that ends in [`Algorithm::Direct`], to be read and measured against.
+    Naive,
+    /// Tiles in workgroup memory, four results a thread. wgpu only: the second rung.
+    Tiled,
 }
 
 impl Conv2d {
@@ -44,15 +49,19 @@ impl Conv2d {
         Ok(())
     }
 
-    /// Refuses algorithms that only the CPU has.
-    #[cfg_attr(not(any(feature = "cuda", feature = "wgpu")), allow(dead_code))]
-    pub(super) fn only_direct(&self, op: &'static str, device: DeviceKind) -> Result<()> {
-        match self.algorithm {
-            Algorithm::Auto | Algorithm::Direct => Ok(()),
-            other => Err(Error::Unsupported {
+    /// Refuses algorithms that a device does not have.
+    pub(super) fn check_device(&self, op: &'static str, device: DeviceKind) -> Result<()> {
+        let has = match self.algorithm {
+            Algorithm::Auto | Algorithm::Direct => true,
+            Algorithm::Winograd2 | Algorithm::Winograd4 => device == DeviceKind::Cpu,
+            Algorithm::Naive | Algorithm::Tiled => device == DeviceKind::Wgpu,
+        };
+        match has {
+            true => Ok(()),
+            false => Err(Error::Unsupported {
                 op,
                 device: device.to_string(),
-                what: format!("{other:?} is computed on the CPU only: use Auto"),
+                what: format!("{:?} is not among its algorithms: use Auto", self.algorithm),
             }),
         }
     }

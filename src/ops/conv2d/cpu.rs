@@ -23,6 +23,7 @@ pub(crate) mod winograd_tiles;
 
 use super::{Algorithm, Conv2d, Conv2dGradInput, Conv2dGradWeight, Shape, algorithm::winograd_applies};
 use crate::{
+    DeviceKind,
     cpu::{
         In, Out,
         simd::{Level, level},
@@ -44,7 +45,7 @@ fn sizes(dims: &[usize]) -> [usize; 4] {
 pub(crate) fn form(algorithm: Algorithm, s: &Shape) -> Option<Size> {
     let [image, output] = [s.image, s.output].map(|[h, w]| h.min(w));
     match algorithm {
-        Algorithm::Direct => None,
+        Algorithm::Direct | Algorithm::Naive | Algorithm::Tiled => None,
         Algorithm::Winograd2 => Some(Size::Two),
         Algorithm::Winograd4 => Some(Size::Four),
         Algorithm::Auto => {
@@ -87,6 +88,7 @@ fn run(
 impl Conv2d {
     pub(super) fn on_cpu(&self, ins: &[In], outs: &mut [Out]) -> Result<()> {
         let op = "conv2d";
+        self.check_device(op, DeviceKind::Cpu)?;
         let s = self.shape(op, sizes(&ins[0].dims), sizes(&ins[1].dims))?;
         let bias = ins.get(2).map(|bias| bias.f32()).transpose()?;
         let (x, weight, form) = (ins[0].f32()?, ins[1].f32()?, form(self.algorithm, &s));
@@ -97,6 +99,7 @@ impl Conv2d {
 impl Conv2dGradInput {
     pub(super) fn on_cpu(&self, ins: &[In], outs: &mut [Out]) -> Result<()> {
         let op = "conv2d_grad_input";
+        self.conv.check_device(op, DeviceKind::Cpu)?;
         let s = self.conv.shape(op, sizes(&outs[0].dims), sizes(&ins[1].dims))?;
         let (dy, weight, form) = (ins[0].f32()?, ins[1].f32()?, form(self.conv.algorithm, &s));
         run(level(), form, &Gather::grad_input(&s), dy, weight, None, outs[0].f32()?, op)
@@ -106,6 +109,7 @@ impl Conv2dGradInput {
 impl Conv2dGradWeight {
     pub(super) fn on_cpu(&self, ins: &[In], outs: &mut [Out]) -> Result<()> {
         let op = "conv2d_grad_weight";
+        self.conv.check_device(op, DeviceKind::Cpu)?;
         let s = self.conv.shape(op, sizes(&ins[0].dims), sizes(&outs[0].dims))?;
         let (x, dy, dw) = (ins[0].f32()?, ins[1].f32()?, outs[0].f32()?);
         let gather = Gather::forward(&s);

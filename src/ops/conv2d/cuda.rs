@@ -86,7 +86,7 @@ fn sizes(op: &'static str, dims: &Dims) -> Result<[usize; 4]> {
 
 impl Conv2d {
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        self.only_direct(cx.op(), DeviceKind::Cuda)?;
+        self.check_device(cx.op(), DeviceKind::Cuda)?;
         let s = self.shape(cx.op(), sizes(cx.op(), &ins[0].dims)?, sizes(cx.op(), &ins[1].dims)?)?;
         let params = Conv2dParams::new(cx, &s)?;
         let bias = ins.get(2).map_or(Argument::NONE, Argument::from);
@@ -98,7 +98,7 @@ impl Conv2d {
 
 impl Conv2dGradInput {
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        self.conv.only_direct(cx.op(), DeviceKind::Cuda)?;
+        self.conv.check_device(cx.op(), DeviceKind::Cuda)?;
         let s = self.conv.shape(cx.op(), sizes(cx.op(), &outs[0].dims)?, sizes(cx.op(), &ins[1].dims)?)?;
         let params = Conv2dParams::new(cx, &s)?;
         let [sh, sw] = s.stride;
@@ -144,7 +144,7 @@ impl Conv2dGradWeight {
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        self.conv.only_direct(cx.op(), DeviceKind::Cuda)?;
+        self.conv.check_device(cx.op(), DeviceKind::Cuda)?;
         let s = self.geometry(&ins[0].dims, &ins[1].dims)?;
         let (splits, each) = Self::splits(&s);
         let params = Conv2dSplitParams {

@@ -52,6 +52,27 @@ fn forward_matches_its_specification() {
     }
 }
 
+/// Every rung adds the same products in the same order.
+#[test]
+fn the_rungs_of_the_ladder_give_the_same_bits() {
+    on_each_device(crate::device::Arms { wgpu: true, cuda: false }, |device| {
+        for case in cases() {
+            let (x, weight, bias) = operands(&case);
+            let [x, weight, bias] = [x, weight, bias].map(|t| t.to_device(device).unwrap());
+            let run = |algorithm| run1(&case.3.by(algorithm), &[&x, &weight, &bias]);
+            if device.kind() != crate::DeviceKind::Wgpu {
+                let refused = run(Algorithm::Naive);
+                assert!(matches!(refused, Err(Error::Unsupported { op: "conv2d", .. })), "{refused:?}");
+                continue;
+            }
+            let want = bits(&run(Algorithm::Direct).unwrap());
+            for rung in [Algorithm::Naive, Algorithm::Tiled] {
+                assert_eq!(bits(&run(rung).unwrap()), want, "{rung:?} of {case:?}");
+            }
+        }
+    });
+}
+
 #[test]
 fn what_follows_a_convolution_can_be_fused_with_it() {
     for case in cases() {

@@ -1,11 +1,11 @@
 //! Launches of the convolution. Forward and the gradient of the image are one kernel with different distances; the
 //! gradient of the weight sums runs of pixels and adds them in order. Batches larger than a binding are cut.
 
-use super::{Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Shape};
+use super::{Algorithm, Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Shape};
 use crate::{
     DType, DeviceKind,
     device::Meta,
-    error::Result,
+    error::{Error, Result},
     wgpu::{Cx, In, Out, Tuning, View},
 };
 use smallvec::SmallVec;
@@ -24,14 +24,23 @@ mod gather {
         }
     }
     crate::wgpu_kernel! {
-        op: "conv2d", texts: ["conv2d/product", "conv2d/conv2d"], params: Conv2dParams,
+        op: "conv2d", texts: ["conv2d/product", "conv2d/gather", "conv2d/conv2d"], params: Conv2dParams,
         tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, RESIDUAL, RELU, BYTES],
         F32 = "conv2d_f32",
         tried with [
             [64, 64, 16, 8, 8, 0, 0, 0], [32, 64, 16, 8, 4, 1, 1, 0], [16, 64, 16, 8, 2, 0, 1, 1],
-            [8, 64, 16, 8, 1, 0, 0, 0],
+            [8, 64, 16, 8, 1, 0, 0, 0], [16, 64, 16, 4, 1, 0, 0, 0],
         ];
     }
+}
+
+mod naive {
+    crate::wgpu_kernel! {
+        op: "conv2d", texts: ["conv2d/gather", "conv2d/naive"], params: super::gather::Conv2dParams,
+        tuning: [RESIDUAL, RELU, BYTES],
+        F32 = "conv2d_naive_f32", tried with [[0, 0, 0], [1, 1, 1]];
+    }
+    pub(super) const THREADS: usize = 64;
 }
 
 mod grad_weight {
@@ -67,9 +76,11 @@ mod add_parts {
 /// Pixels of a tile, whatever its channels.
 const TILE_N: usize = 64;
 
-/// The smallest tile of channels that holds `channels`, or the largest one: TILE_M, TILE_N, TILE_K, ROWS, COLS.
-fn tile(channels: usize) -> Tuning<'static> {
+/// TILE_M, TILE_N, TILE_K, ROWS, COLS: of a blocked kernel the smallest tile of channels that holds `channels`, or the
+/// largest one; four elements a thread for the rung below.
+fn tile(algorithm: Algorithm, channels: usize) -> Tuning<'static> {
     match channels {
+        _ if algorithm == Algorithm::Tiled => &[16, 64, 16, 4, 1],
         0..=8 => &[8, 64, 16, 8, 1],
         9..=16 => &[16, 64, 16, 8, 2],
         17..=32 => &[32, 64, 16, 8, 4],
@@ -99,6 +110,7 @@ struct Epilogue<'a> {
 /// `weight_first` counts from there.
 fn launch(
     cx: &Cx,
+    algorithm: Algorithm,
     params: gather::Conv2dParams,
     groups: usize,
     [x, weight, y]: [&View; 3],
@@ -106,8 +118,15 @@ fn launch(
 ) -> Result<()> {
     let channels = params.out_channels as usize;
     let most = cx.groups_per_axis();
-    let mut tuning: SmallVec<[u32; 8]> = tile(channels).into();
-    tuning.extend([then.residual.is_some().into(), then.relu.into(), (x.dtype == DType::U8).into()]);
+    let epilogue = [then.residual.is_some().into(), then.relu.into(), (x.dtype == DType::U8).into()];
+    let (kernel, tile_m, tile_n, tuning): (_, _, _, SmallVec<[u32; 8]>) = match algorithm {
+        Algorithm::Naive => (&naive::F32, 1, naive::THREADS, epilogue.as_slice().into()),
+        _ => {
+            let tile = tile(algorithm, channels);
+            let tuning = tile.iter().chain(&epilogue).copied().collect();
+            (&gather::F32, tile[0] as usize, TILE_N, tuning)
+        }
+    };
     let weights = cx.bind(weight)?;
     let biases = then.bias.map(|bias| cx.bind(bias)).transpose()?;
     for run in cx.cut(y.dims[0], |run| [(*x, images(x, run)), (*y, images(y, run))])? {
@@ -124,11 +143,11 @@ fn launch(
             ..params
         };
         let pixels = run.len() * (params.rows * params.cols) as usize;
-        let tiles = pixels.div_ceil(TILE_N);
+        let tiles = pixels.div_ceil(tile_n);
         let folds = tiles.div_ceil(most).max(1);
-        let grid = [tiles.div_ceil(folds), channels.div_ceil(tuning[0] as usize) * folds, groups];
+        let grid = [tiles.div_ceil(folds), channels.div_ceil(tile_m) * folds, groups];
         let slices = [from, weights, biases.unwrap_or(weights), residual.unwrap_or(weights), to];
-        cx.launch(&gather::F32, &tuning, &params, &slices, grid.map(|n| n as u32))?;
+        cx.launch(kernel, &tuning, &params, &slices, grid.map(|n| n as u32))?;
     }
     Ok(())
 }
@@ -175,9 +194,9 @@ impl Conv2d {
     }
 
     fn run(&self, cx: &Cx, ins: &[In], y: &Out, then: Epilogue) -> Result<()> {
-        self.only_direct("conv2d", DeviceKind::Wgpu)?;
+        self.check_device("conv2d", DeviceKind::Wgpu)?;
         let s = self.shape("conv2d", sizes(&ins[0].dims), sizes(&ins[1].dims))?;
-        launch(cx, forward_params(&s), s.groups, [&ins[0], &ins[1], y], then)
+        launch(cx, self.algorithm, forward_params(&s), s.groups, [&ins[0], &ins[1], y], then)
     }
 }
 
@@ -212,7 +231,7 @@ fn phase(first: usize, size: usize, stride: usize, before: usize, kernel: usize)
 
 impl Conv2dGradInput {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        self.conv.only_direct("conv2d_grad_input", DeviceKind::Wgpu)?;
+        self.conv.check_device("conv2d_grad_input", DeviceKind::Wgpu)?;
         let s = self.conv.shape("conv2d_grad_input", sizes(&outs[0].dims), sizes(&ins[1].dims))?;
         let ([sh, sw], [kh, kw]) = (s.stride, s.kernel);
         for first_row in 0..sh.min(s.image[0]) {
@@ -220,7 +239,14 @@ impl Conv2dGradInput {
             for first_col in 0..sw.min(s.image[1]) {
                 let across = phase(first_col, s.image[1], sw, s.padding[2], kw);
                 let params = grad_input_params(&s, &down, &across);
-                launch(cx, params, s.groups, [&ins[0], &ins[1], &outs[0]], Epilogue::default())?;
+                launch(
+                    cx,
+                    self.conv.algorithm,
+                    params,
+                    s.groups,
+                    [&ins[0], &ins[1], &outs[0]],
+                    Epilogue::default(),
+                )?;
             }
         }
         Ok(())
@@ -285,7 +311,15 @@ impl Conv2dGradWeight {
     }
 
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        self.conv.only_direct("conv2d_grad_weight", DeviceKind::Wgpu)?;
+        self.conv.check_device("conv2d_grad_weight", DeviceKind::Wgpu)?;
+        if self.conv.algorithm == Algorithm::Naive {
+            let what = "the naive kernel has no gradient of the weight: use Auto".into();
+            return Err(Error::Unsupported {
+                op: "conv2d_grad_weight",
+                device: cx.device().name().into(),
+                what,
+            });
+        }
         let s = self.conv.shape("conv2d_grad_weight", sizes(&ins[0].dims), sizes(&outs[0].dims))?;
         let (x, dy, dw) = (&ins[0], &ins[1], &outs[0]);
         let splits = Self::wgpu_splits(&s);
@@ -322,7 +356,8 @@ impl Conv2dGradWeight {
         let [x_first, dy_first, parts_first] = slices.map(|slice| slice.first);
         let params = grad_weight::GradWeightParams { x_first, dy_first, parts_first, ..params };
         let columns = (params.in_channels * params.kernel_height * params.kernel_width) as usize;
-        let (tuning, channels) = (tile(params.out_channels as usize), params.out_channels);
+        let channels = params.out_channels;
+        let tuning = tile(self.conv.algorithm, channels as usize);
         let grid =
             [columns.div_ceil(TILE_N) as u32, channels.div_ceil(tuning[0]), groups as u32 * params.splits];
         cx.launch(&grad_weight::F32, tuning, &params, &slices, grid)
