@@ -1,4 +1,6 @@
-// A batch of matrix products of any layout: c[z][m, n] = (c[z][m, n] if `add`) + scale * sum over k of a[z][m, k] * b[z][k, n].
+// A batch of matrix products of any layout:
+//
+//   c[z][m, n] = (c[z][m, n] if `add`) + scale * (sum over k of a[z][m, k] * b[z][k, n]) + (bias[m or n] if there is one)
 //
 // An index i of an axis lies i / inner * outer + i % inner * step elements from the first, with outer and step for each
 // operand: so m may run over two axes of a tensor that are not neighbours. A long k may be cut into `splits`, whose sums
@@ -6,7 +8,7 @@
 //
 // A workgroup computes a tile of TILE_M by TILE_N in steps of TILE_K, a thread ROWS by COLS of it in registers. Every
 // element is one chain of multiply-adds in ascending k, so its bits do not depend on the tile that it is in. Bindings are
-// those of product_apart.wgsl or product_within.wgsl.
+// those of product_apart.wgsl, product_within.wgsl or product_bias.wgsl.
 const TILE_M: u32 = 64u;
 const TILE_N: u32 = 64u;
 const TILE_K: u32 = 16u;
@@ -54,6 +56,9 @@ struct ProductParams {
     c_n: u32,
     add: u32,
     scale: f32,
+    bias_first: u32,
+    bias_m: u32,
+    bias_n: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: ProductParams;
@@ -135,7 +140,7 @@ fn write(thread: u32, tile_m: u32, tile_n: u32, c_start: u32) {
             let m = tile_m + thread / ACROSS * ROWS + i;
             if m < params.m_end {
                 let to = column + offset(m, params.m_inner, params.c_m_outer, params.c_m);
-                let value = params.scale * sums[j * QUADS + i / 4u][i % 4u];
+                let value = params.scale * sums[j * QUADS + i / 4u][i % 4u] + bias_of(m, n);
                 if params.add != 0u {
                     c[to] += value;
                 } else {

@@ -3,3 +3,7 @@
 @group(0) @binding(1) var<storage, read_write> a: array<f32>;
 @group(0) @binding(2) var<storage, read_write> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> c: array<f32>;
+
+fn bias_of(m: u32, n: u32) -> f32 {
+    return 0.0;
+}

@@ -10,7 +10,8 @@ crate::wgpu_params! {
         m_inner: u32, n_inner: u32, k_inner: u32, z_first: u32, z_count: u32, splits: u32, k_per_split: u32,
         a_batch: u32, a_m_outer: u32, a_m: u32, a_k_outer: u32, a_k: u32,
         b_batch: u32, b_k_outer: u32, b_k: u32, b_n_outer: u32, b_n: u32,
-        c_batch: u32, c_split: u32, c_m_outer: u32, c_m: u32, c_n_outer: u32, c_n: u32, add: u32, scale: f32,
+        c_batch: u32, c_split: u32, c_m_outer: u32, c_m: u32, c_n_outer: u32, c_n: u32, add: u32, scale: f32, bias_first: u32,
+        bias_m: u32, bias_n: u32,
     }
 }
 
@@ -19,6 +20,14 @@ mod apart {
         op: "product", texts: ["common/grid", "common/product", "common/product_apart"],
         params: super::ProductParams, tuning: [TILE_M, ROWS, COLS],
         F32 = "product_f32", tried with [[8, 8, 1], [16, 8, 2], [32, 8, 4], [64, 8, 8]];
+    }
+}
+
+mod biased {
+    crate::wgpu_kernel! {
+        op: "product", texts: ["common/grid", "common/product", "common/product_bias"],
+        params: super::ProductParams, tuning: [TILE_M, ROWS, COLS],
+        F32 = "product_f32", tried with [[8, 8, 1], [64, 8, 8]];
     }
 }
 
@@ -220,20 +229,25 @@ impl Product {
 
     /// Runs it with k in one piece.
     pub(crate) fn run(&self, cx: &Cx, a: &View, b: &View, c: &View) -> Result<()> {
-        self.launches(cx, 1, [a, b, c])
+        self.launches(cx, 1, [a, b, c], None)
+    }
+
+    /// Runs it with k in one piece and adds `bias`, an element for each column of c.
+    pub(crate) fn run_with_bias(&self, cx: &Cx, a: &View, b: &View, bias: &View, c: &View) -> Result<()> {
+        self.launches(cx, 1, [a, b, c], Some(bias))
     }
 
     /// Runs it with a long k in parts, whose sums go to scratch of [`Product::parts`] words. The results must fill `c`.
     pub(crate) fn run_in_parts(&self, cx: &Cx, a: &View, b: &View, c: &View, parts: &View) -> Result<()> {
         let splits = self.splits();
         if splits == 1 || c.dims.elements() == 0 {
-            return self.launches(cx, 1, [a, b, c]);
+            return self.launches(cx, 1, [a, b, c], None);
         }
-        Product { add: false, ..*self }.launches(cx, splits, [a, b, &first(parts, self.parts())])?;
+        Product { add: false, ..*self }.launches(cx, splits, [a, b, &first(parts, self.parts())], None)?;
         sum_parts(cx, &first(parts, self.parts()), c, splits, self.add)
     }
 
-    fn launches(&self, cx: &Cx, splits: usize, [a, b, c]: [&View; 3]) -> Result<()> {
+    fn launches(&self, cx: &Cx, splits: usize, [a, b, c]: [&View; 3], bias: Option<&View>) -> Result<()> {
         let views = if self.swapped { [b, a, c] } else { [a, b, c] };
         if self.batch * self.m.len * self.n.len == 0 {
             return Ok(());
@@ -244,9 +258,9 @@ impl Product {
         };
         let all = Work { z: 0..self.batch * splits, m: 0..self.m.len, n: 0..self.n.len };
         if let Ok(runs) = cx.cut(all.z.len(), |run| spans(&Work { z: run.clone(), ..all.clone() })) {
-            return runs
-                .iter()
-                .try_for_each(|run| self.launch(cx, splits, &Work { z: run.clone(), ..all.clone() }, views));
+            return runs.iter().try_for_each(|run| {
+                self.launch(cx, splits, &Work { z: run.clone(), ..all.clone() }, views, bias)
+            });
         }
         // A single product is cut along its longer axis.
         let down = self.m.len > self.n.len;
@@ -256,7 +270,7 @@ impl Product {
                 (n, z) => Work { z, n, ..all.clone() },
             };
             let runs = cx.cut(self.m.len.max(self.n.len), |run| spans(&of(run)))?;
-            runs.iter().try_for_each(|run| self.launch(cx, splits, &of(run), views))?;
+            runs.iter().try_for_each(|run| self.launch(cx, splits, &of(run), views, bias))?;
         }
         Ok(())
     }
@@ -284,7 +298,15 @@ impl Product {
         [self.a.span(&items, m, (self.k, &k)), self.b.span(&items, (self.k, &k), n), c]
     }
 
-    fn launch(&self, cx: &Cx, splits: usize, work: &Work, views: [&View; 3]) -> Result<()> {
+    fn launch(
+        &self,
+        cx: &Cx,
+        splits: usize,
+        work: &Work,
+        views: [&View; 3],
+        bias: Option<&View>,
+    ) -> Result<()> {
+        let bias = bias.map(|bias| cx.bind(bias)).transpose()?;
         let spans = self.spans(work, splits);
         let slices = [
             cx.bind_range(views[0], spans[0].clone())?,
@@ -327,12 +349,19 @@ impl Product {
             c_n: self.c.cols.step as u32,
             add: self.add.into(),
             scale: self.scale,
+            bias_first: bias.map_or(0, |bias| bias.first),
+            bias_m: self.swapped.into(),
+            bias_n: (!self.swapped).into(),
         };
         let tuning = self.tuning();
         let tiles = work.m.len().div_ceil(tuning[0] as usize) * work.n.len().div_ceil(TILE_N);
         let groups = cx.groups(tiles * work.z.len())?;
         // A buffer has one kind of access in a launch.
         let shared = views[..2].iter().any(|view| std::ptr::eq(view.buffer, views[2].buffer));
+        if let Some(bias) = bias {
+            let slices = [slices[0], slices[1], bias, slices[2]];
+            return cx.launch(&biased::F32, &tuning, &params, &slices, groups);
+        }
         let kernel = if shared { &within::F32 } else { &apart::F32 };
         cx.launch(kernel, &tuning, &params, &slices, groups)
     }

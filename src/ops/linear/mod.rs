@@ -45,6 +45,11 @@ impl Op for Linear {
         Ok(smallvec![Meta::f32(x.with(x.rank() - 1, outputs))])
     }
 
+    #[cfg(feature = "wgpu")]
+    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
+        if device == crate::DeviceKind::Wgpu { self.wgpu_scratch(ins) } else { 0 }
+    }
+
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
         spec::linear(ins, &mut outs[0]);
     }

@@ -2,19 +2,37 @@
 
 use super::Linear;
 use crate::{
-    Dims,
+    device::Meta,
     error::Result,
-    ops::matmul::wgpu::Product,
-    wgpu::{Cx, In, Out},
+    ops::view::wgpu::gather_axes,
+    wgpu::{Cx, In, Matrix, Out, Product},
 };
 
 impl Linear {
+    fn product(x: &[usize], weight: &[usize]) -> Product {
+        let [outputs, inputs] = [weight[0], weight[1]];
+        let rows: usize = x[..x.len() - 1].iter().product();
+        let (a, b) = (Matrix::new(inputs, 1), Matrix::new(1, inputs));
+        Product::new((rows, inputs, outputs), a, b, Matrix::new(outputs, 1))
+    }
+
+    /// Bytes for the sums of many inputs in parts.
+    pub(super) fn wgpu_scratch(&self, ins: &[Meta]) -> usize {
+        Self::product(&ins[0].dims, &ins[1].dims).parts() * 4
+    }
+
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        let [outputs, inputs] = [ins[1].dims[0], ins[1].dims[1]];
-        let x = ins[0].dims;
-        let rows = x[..x.rank() - 1].iter().product();
-        let product =
-            Product { batch: [Dims::SCALAR; 3], sizes: [rows, inputs, outputs], transposed: [false, true] };
-        product.launch(cx, [&ins[0], &ins[1]], ins.get(2), &outs[0])
+        let (x, weight, y) = (&ins[0], &ins[1], &outs[0]);
+        let product = Self::product(&x.dims, &weight.dims);
+        match (product.parts(), ins.get(2)) {
+            (0, None) => product.run(cx, x, weight, y),
+            (0, Some(bias)) => product.run_with_bias(cx, x, weight, bias, y),
+            (_, None) => product.run_in_parts(cx, x, weight, y, &cx.scratch()?),
+            (_, Some(bias)) => {
+                let outputs = weight.dims[0];
+                gather_axes(cx, bias, y, &[(y.dims.elements() / outputs.max(1), 0), (outputs, 1)], 0)?;
+                product.add().run_in_parts(cx, x, weight, y, &cx.scratch()?)
+            }
+        }
     }
 }

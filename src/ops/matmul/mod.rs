@@ -9,7 +9,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "wgpu")]
-pub(crate) mod wgpu;
+mod wgpu;
 
 use crate::{
     DType, Dims,
@@ -74,6 +74,11 @@ impl Op for MatMul {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
         let sizes = self.sizes(ins[0].dims, ins[1].dims)?;
         Ok(smallvec![Meta::f32(sizes.batch[2].join(&[sizes.m, sizes.n])?)])
+    }
+
+    #[cfg(feature = "wgpu")]
+    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
+        if device == crate::DeviceKind::Wgpu { self.wgpu_scratch(ins) } else { 0 }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
