@@ -1,7 +1,7 @@
 //! The truncated ResNet-18 on patches of 1×50×50: evaluation, by the packed encoder on the CPU and layer by layer on a
 //! GPU, and one training step on a tape.
 
-use crate::support::{Call, Case, between, device, fill, many, one};
+use crate::support::{Call, Case, between, bytes, device, fill, many, one};
 use foveate::{
     Device, Result, Rng, Tape, Tensor,
     cpu::{PackedEncoder, Patches, Pixels},
@@ -34,6 +34,13 @@ fn evaluation(count: usize) -> Result<Call> {
             one(move || network.forward(&x, &mut Pass::evaluation()))
         }
     }
+}
+
+/// The same from bytes, with all that follows a convolution done in it: what selection runs on a GPU.
+fn fused(count: usize) -> Result<Call> {
+    let pixels = bytes("patches", count * SIDE * SIDE);
+    let (x, network) = (Tensor::from_slice(&pixels, [count, 1, SIDE, SIDE], &device())?, network()?.fused()?);
+    one(move || network.forward(&x))
 }
 
 /// Running statistics folded into the weights, which are packed once.
@@ -81,10 +88,15 @@ fn training(count: usize) -> Result<Call> {
 pub(crate) fn cases(count: usize) -> Vec<Case> {
     let encoder = format!("ResNet-18 to layer 2, {count}x1x50x50 -> {count}x128");
     let step = format!("forward with batch statistics, mean as loss, backward, AdamW; {count}x1x50x50");
-    vec![
+    let mut cases = vec![
         Case::new("encoder/evaluation", &encoder, move || evaluation(count)).flops(count * FLOPS),
         // Three times the forward pass, less the gradient of the pixels.
         Case::new("encoder/training", &step, move || training(count))
             .flops(2 * count * (3 * FLOPS / 2 - 64 * 625 * 49)),
-    ]
+    ];
+    if !matches!(device(), Device::Cpu) {
+        let about = format!("the same from bytes, which are 255 times as large as their pixels; {encoder}");
+        cases.push(Case::new("encoder/fused", &about, move || fused(count)).flops(count * FLOPS));
+    }
+    cases
 }

@@ -5,7 +5,7 @@ use crate::{
     support::{Call, Case, dense_image, device, fill, one, sparse_image},
 };
 use foveate::{
-    Result, Rng, Tensor,
+    Device, Result, Rng, Tensor,
     data::DenseImage,
     select::{Ips, IpsConfig},
 };

@@ -9,6 +9,7 @@ mod words;
 
 pub(crate) use alone::run;
 pub(crate) use inputs::{between, dense_image, fill, sparse_image, uniform};
+pub(crate) use words::bytes;
 
 use foveate::{DType, Device, Result, Tensor, ops};
 use serde_json::{Value, json};

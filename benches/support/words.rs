@@ -42,7 +42,12 @@ pub(crate) fn bounds(name: &str, dims: &[usize]) -> (f64, f64) {
     (-reach, reach)
 }
 
+/// Independent bytes. (count,)
+pub(crate) fn bytes(name: &str, count: usize) -> Vec<u8> {
+    words(name).take(count).map(|word| (word >> 56) as u8).collect()
+}
+
 /// Independent pixels of a square image: no patch is blank. (side · side,)
 pub(crate) fn dense_pixels(side: usize) -> Vec<u8> {
-    words(&format!("image-dense-{side}")).take(side * side).map(|word| (word >> 56) as u8).collect()
+    bytes(&format!("image-dense-{side}"), side * side)
 }

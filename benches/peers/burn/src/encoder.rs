@@ -1,7 +1,7 @@
 //! The ResNet-18 encoder of Iterative Patch Selection, cut after layer 2, out of burn's modules: evaluation, and one
 //! training step.
 
-use crate::support::{Case, Out, between, bounds, device, float};
+use crate::support::{Case, Out, between, bounds, bytes, device, float};
 use burn::{
     module::{Module, Param, RunningState},
     nn::{
@@ -10,7 +10,7 @@ use burn::{
         pool::{MaxPool2d, MaxPool2dConfig},
     },
     optim::{AdamWConfig, GradientsParams},
-    tensor::{Device, Tensor, activation::relu},
+    tensor::{Device, Tensor, TensorData, activation::relu},
 };
 
 /// Forward, one patch.
@@ -25,7 +25,12 @@ struct Unit {
 
 impl Unit {
     /// `conv` and `norm` are the published names of the two. inputs, outputs; kernel and stride.
-    fn new([conv, norm]: [String; 2], channels: [usize; 2], [kernel, stride]: [usize; 2], device: &Device) -> Self {
+    fn new(
+        [conv, norm]: [String; 2],
+        channels: [usize; 2],
+        [kernel, stride]: [usize; 2],
+        device: &Device,
+    ) -> Self {
         let padding = kernel / 2;
         let padding = PaddingConfig2d::Explicit(padding, padding, padding, padding);
         let config = Conv2dConfig::new(channels, [kernel; 2]).with_stride([stride; 2]);
@@ -91,7 +96,8 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new(device: &Device) -> Self {
-        let block = |name: &str, channels, stride| Block::new(&format!("encoder.{name}"), channels, stride, device);
+        let block =
+            |name: &str, channels, stride| Block::new(&format!("encoder.{name}"), channels, stride, device);
         let pool = MaxPool2dConfig::new([3, 3]).with_strides([2, 2]);
         Encoder {
             stem: Unit::new(["encoder.0".into(), "encoder.1".into()], [1, 64], [7, 2], device),
@@ -114,7 +120,10 @@ impl Encoder {
 
     /// Every parameter's gradient.
     fn gradients(&self, grads: &burn::tensor::Gradients) -> Vec<Out> {
-        let blocks = self.blocks.iter().flat_map(|block| [Some(&block.first), Some(&block.second), block.shortcut.as_ref()]);
+        let blocks = self
+            .blocks
+            .iter()
+            .flat_map(|block| [Some(&block.first), Some(&block.second), block.shortcut.as_ref()]);
         let units = std::iter::once(&self.stem).chain(blocks.flatten());
         units
             .flat_map(|unit| {
@@ -141,6 +150,15 @@ pub(crate) fn cases(count: usize) -> Vec<Case> {
         let (x, network) = (patches(count), Encoder::new(&device()));
         move || vec![float(network.forward(x.clone()))]
     });
+    let about = format!("the same from bytes, which are 255 times as large as their pixels; {encoder}");
+    // Its pixels are floats already: their conversion is not timed.
+    let fused = Case::new("encoder/fused", &about, count * FLOPS).form("burn", move || {
+        let pixels: Vec<f32> =
+            bytes("patches", count * 50 * 50).iter().map(|pixel| f32::from(*pixel) / 255.0).collect();
+        let x = Tensor::from_data(TensorData::new(pixels, [count, 1, 50, 50]), &device());
+        let network = Encoder::new(&device());
+        move || vec![float(network.forward(x.clone()))]
+    });
     // Three times the forward pass, less the gradient of the pixels.
     let flops = 2 * count * (3 * FLOPS / 2 - 64 * 625 * 49);
     let training = Case::new("encoder/training", &step, flops).form("burn", move || {
@@ -159,5 +177,5 @@ pub(crate) fn cases(count: usize) -> Vec<Case> {
             results
         }
     });
-    vec![evaluation, training]
+    vec![evaluation, training, fused]
 }

@@ -8,7 +8,7 @@ mod serve;
 mod words;
 
 pub(crate) use serve::serve;
-pub(crate) use words::{bounds, dense_pixels};
+pub(crate) use words::{bounds, bytes, dense_pixels};
 
 use burn::tensor::{Device, DeviceKind, Int, Tensor, TensorData};
 use serde_json::{Value, json};
