@@ -1,4 +1,4 @@
-//! The encoder's convolutions, layer by layer: 100 patches of 1×50×50 and 32 of 3×100×100, forward and backward.
+//! The encoder's convolutions, layer by layer: patches of 1×50×50 and of 3×100×100, forward and backward.
 
 use crate::support::{Call, Case, between, many, one, uniform};
 use foveate::{
@@ -12,7 +12,7 @@ use foveate::{
 
 /// x (n, inputs, side, side), weight (outputs, inputs, kernel, kernel), no bias.
 #[derive(Clone, Copy)]
-struct Layer {
+pub(crate) struct Layer {
     n: usize,
     inputs: usize,
     side: usize,
@@ -24,7 +24,7 @@ struct Layer {
     grad_input: bool,
 }
 
-const LAYERS: [(&str, Layer); 10] = [
+pub(crate) const LAYERS: [(&str, Layer); 10] = [
     ("50-stem", Layer { grad_input: false, ..layer([100, 1, 50, 64], [7, 2, 3]) }),
     ("50-layer1", layer([100, 64, 13, 64], [3, 1, 1])),
     ("50-layer2-down", layer([100, 64, 13, 128], [3, 2, 1])),
@@ -37,11 +37,17 @@ const LAYERS: [(&str, Layer); 10] = [
     ("100-layer2", layer([32, 128, 13, 128], [3, 1, 1])),
 ];
 
+/// n, input channels, side and output channels; kernel, stride and padding.
 const fn layer([n, inputs, side, outputs]: [usize; 4], [kernel, stride, padding]: [usize; 3]) -> Layer {
     Layer { n, inputs, side, outputs, kernel, stride, padding, grad_input: true }
 }
 
 impl Layer {
+    /// The same for another number of images.
+    pub(crate) const fn of(self, n: usize) -> Layer {
+        Layer { n, ..self }
+    }
+
     fn out_side(&self) -> usize {
         (self.side + 2 * self.padding - self.kernel) / self.stride + 1
     }
@@ -92,8 +98,8 @@ impl Layer {
     }
 }
 
-pub(crate) fn cases() -> Vec<Case> {
-    let both = LAYERS.iter().map(|&(name, layer)| {
+pub(crate) fn cases(layers: impl IntoIterator<Item = (&'static str, Layer)>) -> Vec<Case> {
+    let both = layers.into_iter().map(|(name, layer)| {
         let what = if layer.grad_input { "gradients of input and weight" } else { "gradient of the weight" };
         let forward = format!("conv2d/{name}/forward");
         let backward = format!("conv2d/{name}/backward");

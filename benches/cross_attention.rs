@@ -1,4 +1,4 @@
-//! Cross-attention of 4 queries to 200 keys in 16 images, width 128, 8 heads: forward, and with all gradients.
+//! Cross-attention of 4 queries to the patches of some images, width 128, 8 heads: forward, and with all gradients.
 
 use crate::support::{Call, Case, between, many, one, uniform};
 use foveate::{Result, Tape, Tensor, ops};
@@ -6,12 +6,12 @@ use foveate::{Result, Tape, Tensor, ops};
 const WIDTH: usize = 128;
 const HEADS: usize = 8;
 
-/// x (16, 200, 128), the queries (4, 128), and the projections of queries, keys, values and output (128, 128).
-fn operands() -> Result<[Tensor; 6]> {
+/// x (images, keys, 128), the queries (4, 128), and the projections of queries, keys, values and output (128, 128).
+fn operands([images, keys]: [usize; 2]) -> Result<[Tensor; 6]> {
     let reach = (3.0 / WIDTH as f64).sqrt();
     let weight = |part| between(&format!("transf.crs_attn.{part}.weight"), [WIDTH, WIDTH], -reach, reach);
     Ok([
-        uniform("x", [16, 200, WIDTH])?,
+        uniform("x", [images, keys, WIDTH])?,
         between("transf.crs_attn.q", [4, WIDTH], -0.25, 0.25)?,
         weight("q_w")?,
         weight("k_w")?,
@@ -20,13 +20,13 @@ fn operands() -> Result<[Tensor; 6]> {
     ])
 }
 
-fn forward() -> Result<Call> {
-    let [x, q, wq, wk, wv, wo] = operands()?;
+fn forward(sizes: [usize; 2]) -> Result<Call> {
+    let [x, q, wq, wk, wv, wo] = operands(sizes)?;
     one(move || Ok(ops::cross_attention(&x, &q, [&wq, &wk, &wv, &wo], HEADS, None)?.0))
 }
 
-fn training() -> Result<Call> {
-    let (operands, grad) = (operands()?, uniform("grad", [16, 4, WIDTH])?);
+fn training(sizes: [usize; 2]) -> Result<Call> {
+    let (operands, grad) = (operands(sizes)?, uniform("grad", [sizes[0], 4, WIDTH])?);
     many(move || {
         let tape = Tape::new();
         let watched = operands.iter().map(|tensor| tape.watch(tensor)).collect::<Result<Vec<_>>>()?;
@@ -37,10 +37,13 @@ fn training() -> Result<Call> {
     })
 }
 
-pub(crate) fn cases() -> Vec<Case> {
-    let about = "16 images x (4 queries, 200 keys), width 128, 8 heads, no biases";
+/// For so many images of so many keys.
+pub(crate) fn cases([images, keys]: [usize; 2]) -> Vec<Case> {
+    let about = format!("{images} images x (4 queries, {keys} keys), width 128, 8 heads, no biases");
     vec![
-        Case::new("cross_attention/forward", about, forward),
-        Case::new("cross_attention/training", &format!("forward and all gradients; {about}"), training),
+        Case::new("cross_attention/forward", &about, move || forward([images, keys])),
+        Case::new("cross_attention/training", &format!("forward and all gradients; {about}"), move || {
+            training([images, keys])
+        }),
     ]
 }

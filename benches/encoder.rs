@@ -1,6 +1,7 @@
-//! The truncated ResNet-18 on 100 patches of 1×50×50: evaluation by the packed encoder, and one training step on a tape.
+//! The truncated ResNet-18 on patches of 1×50×50: evaluation, by the packed encoder on the CPU and layer by layer on a
+//! GPU, and one training step on a tape.
 
-use crate::support::{Call, Case, between, fill, many, one};
+use crate::support::{Call, Case, between, bytes, device, fill, many, one};
 use foveate::{
     Device, Result, Rng, Tape, Tensor,
     cpu::{PackedEncoder, Patches, Pixels},
@@ -9,28 +10,45 @@ use foveate::{
     optim::{AdamW, Optimizer},
 };
 
-const PATCHES: usize = 100;
 const SIDE: usize = 50;
 /// Forward, one patch.
 pub(crate) const FLOPS: usize = 105_140_352;
 
 /// Pixels in [0, 1).
-fn patches() -> Result<Tensor> {
-    between("patches", [PATCHES, 1, SIDE, SIDE], 0.0, 1.0)
+fn patches(count: usize) -> Result<Tensor> {
+    between("patches", [count, 1, SIDE, SIDE], 0.0, 1.0)
 }
 
 fn network() -> Result<ResNet> {
-    let mut network = ResNet::new("encoder", ResNetConfig::truncated(1), &Device::Cpu, &mut Rng::new(0))?;
+    let mut network = ResNet::new("encoder", ResNetConfig::truncated(1), &device(), &mut Rng::new(0))?;
     fill(&mut network)?;
     Ok(network)
 }
 
-/// Running statistics folded into the weights, which are packed once; patches to features.
-fn evaluation() -> Result<Call> {
-    let pixels = patches()?.to_vec::<f32>()?;
+/// Patches to features, with running statistics.
+fn evaluation(count: usize) -> Result<Call> {
+    match device() {
+        Device::Cpu => packed(count),
+        _ => {
+            let (x, network) = (patches(count)?, network()?);
+            one(move || network.forward(&x, &mut Pass::evaluation()))
+        }
+    }
+}
+
+/// The same from bytes, with all that follows a convolution done in it: what selection runs on a GPU.
+fn fused(count: usize) -> Result<Call> {
+    let pixels = bytes("patches", count * SIDE * SIDE);
+    let (x, network) = (Tensor::from_slice(&pixels, [count, 1, SIDE, SIDE], &device())?, network()?.fused()?);
+    one(move || network.forward(&x))
+}
+
+/// Running statistics folded into the weights, which are packed once.
+fn packed(count: usize) -> Result<Call> {
+    let pixels = patches(count)?.to_vec::<f32>()?;
     let encoder = PackedEncoder::new(&network()?.folded(None)?, 1, [SIDE, SIDE])?;
-    let corners: Vec<usize> = (0..PATCHES).map(|at| at * SIDE * SIDE).collect();
-    let mut features = vec![0.0; PATCHES * encoder.outputs()];
+    let corners: Vec<usize> = (0..count).map(|at| at * SIDE * SIDE).collect();
+    let mut features = vec![0.0; count * encoder.outputs()];
     one(move || {
         let patches = Patches {
             pixels: Pixels::F32(&pixels),
@@ -41,15 +59,15 @@ fn evaluation() -> Result<Call> {
             shift: &[0.0],
         };
         encoder.encode(&patches, &mut features)?;
-        Tensor::from_slice(&features, [PATCHES, encoder.outputs()], &Device::Cpu)
+        Tensor::from_slice(&features, [count, encoder.outputs()], &Device::Cpu)
     })
 }
 
 /// Forward with batch statistics, mean of all embeddings as loss, backward, AdamW; gives the loss and all gradients.
 ///
 /// The learning rate is tiny, so that thousands of steps leave weights and activations at their usual magnitude.
-fn training() -> Result<Call> {
-    let (x, mut network) = (patches()?, network()?);
+fn training(count: usize) -> Result<Call> {
+    let (x, mut network) = (patches(count)?, network()?);
     let mut optimizer = AdamW::new(1e-7, 0.1);
     let mut rng = Rng::new(0);
     many(move || {
@@ -66,12 +84,19 @@ fn training() -> Result<Call> {
     })
 }
 
-pub(crate) fn cases() -> Vec<Case> {
-    let about = "forward with batch statistics, mean as loss, backward, AdamW; 100x1x50x50";
-    vec![
-        Case::new("encoder/evaluation", "ResNet-18 to layer 2, 100x1x50x50 -> 100x128", evaluation)
-            .flops(PATCHES * FLOPS),
+/// For so many patches.
+pub(crate) fn cases(count: usize) -> Vec<Case> {
+    let encoder = format!("ResNet-18 to layer 2, {count}x1x50x50 -> {count}x128");
+    let step = format!("forward with batch statistics, mean as loss, backward, AdamW; {count}x1x50x50");
+    let mut cases = vec![
+        Case::new("encoder/evaluation", &encoder, move || evaluation(count)).flops(count * FLOPS),
         // Three times the forward pass, less the gradient of the pixels.
-        Case::new("encoder/training", about, training).flops(2 * PATCHES * (3 * FLOPS / 2 - 64 * 625 * 49)),
-    ]
+        Case::new("encoder/training", &step, move || training(count))
+            .flops(2 * count * (3 * FLOPS / 2 - 64 * 625 * 49)),
+    ];
+    if !matches!(device(), Device::Cpu) {
+        let about = format!("the same from bytes, which are 255 times as large as their pixels; {encoder}");
+        cases.push(Case::new("encoder/fused", &about, move || fused(count)).flops(count * FLOPS));
+    }
+    cases
 }

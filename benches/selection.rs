@@ -2,7 +2,7 @@
 
 use crate::{
     encoder::FLOPS,
-    support::{Call, Case, dense_image, fill, one, sparse_image},
+    support::{Call, Case, dense_image, device, fill, one, sparse_image},
 };
 use foveate::{
     Device, Result, Rng, Tensor,
@@ -16,7 +16,7 @@ const SEED: u64 = 0;
 
 fn select(image: Result<DenseImage>) -> Result<Call> {
     let image = image?;
-    let mut network = Ips::new(IpsConfig::megapixel_mnist(), &Device::Cpu, &mut Rng::new(0))?;
+    let mut network = Ips::new(IpsConfig::megapixel_mnist(), &device(), &mut Rng::new(0))?;
     fill(&mut network)?;
     one(move || {
         let chosen = network.select(&[&image], &mut Rng::new(SEED))?;

@@ -1,16 +1,32 @@
-//! What a case is, and what the cases share: seeded inputs, the server, and the busyness of other processes.
+//! What a case is, and what the cases share: the device, seeded inputs, criterion, the server, and the busyness of other
+//! processes.
 
+mod alone;
 mod inputs;
 mod others;
 mod serve;
+mod words;
 
+pub(crate) use alone::run;
 pub(crate) use inputs::{between, dense_image, fill, sparse_image, uniform};
-pub(crate) use serve::serve;
+pub(crate) use words::bytes;
 
-use foveate::{Result, Tensor};
+use foveate::{DType, Device, Result, Tensor, ops};
+use serde_json::{Value, json};
+use std::sync::OnceLock;
 
+/// What a case computed.
+pub(crate) type Results = Vec<Tensor>;
 /// Computes once and gives what was computed.
-pub(crate) type Call = Box<dyn FnMut() -> Result<Vec<Tensor>>>;
+pub(crate) type Call = Box<dyn FnMut() -> Result<Results>>;
+/// Makes the inputs.
+type Build = Box<dyn Fn() -> Result<Call>>;
+
+/// A way to compute a case; this crate has one.
+pub(crate) struct Form {
+    pub(crate) name: &'static str,
+    pub(crate) build: Build,
+}
 
 /// One thing to time.
 pub(crate) struct Case {
@@ -22,14 +38,14 @@ pub(crate) struct Case {
     pub(crate) flops: u64,
     /// Fresh random numbers in every call: sums say nothing.
     pub(crate) random: bool,
-    /// Makes the inputs.
-    pub(crate) build: Box<dyn Fn() -> Result<Call>>,
+    pub(crate) forms: Vec<Form>,
 }
 
 impl Case {
     /// A case whose speed bytes decide.
     pub(crate) fn new(name: &str, about: &str, build: impl Fn() -> Result<Call> + 'static) -> Self {
-        Case { name: name.into(), about: about.into(), flops: 0, random: false, build: Box::new(build) }
+        let forms = vec![Form { name: "foveate", build: Box::new(build) }];
+        Case { name: name.into(), about: about.into(), flops: 0, random: false, forms }
     }
 
     /// The same with its arithmetic.
@@ -44,6 +60,56 @@ pub(crate) fn one(mut call: impl FnMut() -> Result<Tensor> + 'static) -> Result<
 }
 
 /// A call with several results.
-pub(crate) fn many(call: impl FnMut() -> Result<Vec<Tensor>> + 'static) -> Result<Call> {
+pub(crate) fn many(call: impl FnMut() -> Result<Results> + 'static) -> Result<Call> {
     Ok(Box::new(call))
+}
+
+static DEVICE: OnceLock<Device> = OnceLock::new();
+
+/// Where all tensors of the cases are: the CPU unless [`run`] was given another device.
+pub(crate) fn device() -> Device {
+    DEVICE.get_or_init(|| Device::Cpu).clone()
+}
+
+/// Results of at most so many elements are read back whole at the end of a call on a GPU, of others one element.
+const SMALL: usize = 1024;
+
+/// Waits until a call's results are there: on a GPU, by reading back the last of them, or its first element where it is
+/// large.
+fn settle(results: &Results) -> Result<()> {
+    match (device(), results.last()) {
+        (Device::Cpu, _) | (_, None) => Ok(()),
+        (_, Some(last)) if last.elements() <= SMALL => host(last).map(drop),
+        (_, Some(last)) => host(&ops::slice(&ops::reshape(last, [last.elements()])?, 0..1)?).map(drop),
+    }
+}
+
+/// A tensor's elements.
+fn host(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(match tensor.dtype() {
+        DType::I32 => tensor.to_vec::<i32>()?.into_iter().map(f64::from).collect(),
+        _ => tensor.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
+    })
+}
+
+/// [sum, sum of magnitudes] over all elements of all tensors, in f64.
+fn checksum(results: &Results) -> Result<[f64; 2]> {
+    let mut sums = [0.0, 0.0];
+    for tensor in results {
+        for value in host(tensor)? {
+            sums[0] += value;
+            sums[1] += value.abs();
+        }
+    }
+    Ok(sums)
+}
+
+/// How many threads of the host compute; the calling thread becomes one of them.
+fn use_threads(threads: usize) -> Result<()> {
+    foveate::cpu::join_pool(threads)
+}
+
+/// Versions and device, for the greeting.
+fn versions() -> Value {
+    json!({"foveate": env!("CARGO_PKG_VERSION"), "device": device().to_string()})
 }

@@ -1,8 +1,8 @@
-//! The server: one JSON object a line, the protocol of `peers/README.md`.
+//! The server: one JSON object a line, the protocol of `peers/README.md`. It knows no library: what a case, a call and
+//! its results are, the module that includes it says.
 
-use super::{Call, Case, others::Others};
-use foveate::{DType, Tensor};
-use serde_json::{Value, json};
+use super::{Call, Case, checksum, others::Others, settle, use_threads, versions};
+use serde_json::{Map, Value, json};
 use std::{
     error::Error,
     io::{BufRead, Write},
@@ -11,17 +11,22 @@ use std::{
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How long a case runs before its first measurement.
+/// How long a form runs before its first measurement.
 const WARM_UP: Duration = Duration::from_millis(250);
+/// A round of at least three calls ends early once this has passed: then its calls are few but long.
+const LONG: Duration = Duration::from_secs(4);
 /// Idle threads spin for a while after their last task: they are asleep before the peer's turn comes.
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// Answers one request a line until stdin ends; a bad request is answered with its error.
 pub(crate) fn serve(cases: &[Case]) -> Result<()> {
-    let names: serde_json::Map<String, Value> =
+    let names: Map<String, Value> =
         cases.iter().map(|case| (case.name.clone(), case.about.clone().into())).collect();
+    let mut greeting = versions();
+    greeting["ready"] = true.into();
+    greeting["cases"] = names.into();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", json!({"ready": true, "foveate": env!("CARGO_PKG_VERSION"), "cases": names}))?;
+    writeln!(out, "{greeting}")?;
     let mut server = Server { cases, threads: None, prepared: None };
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -48,9 +53,18 @@ struct Server<'a> {
 
 struct Prepared<'a> {
     case: &'a Case,
+    forms: Vec<PreparedForm>,
+}
+
+struct PreparedForm {
+    name: &'static str,
     call: Call,
     /// Sum and sum of magnitudes of the first call's results.
     checksum: Option<[f64; 2]>,
+    /// Seconds of the first call, in which kernels are compiled and tuned.
+    first: f64,
+    /// Seconds of the median call in the warm-up.
+    warm: f64,
 }
 
 impl<'a> Server<'a> {
@@ -61,18 +75,23 @@ impl<'a> Server<'a> {
         let seconds = request["min_time"].as_f64().unwrap_or(0.3);
         self.use_threads(threads)?;
         let prepared = self.prepare(name)?;
+        let forms: Map<String, Value> =
+            prepared.forms.iter().map(|form| (form.name.into(), form.warm.into())).collect();
+        let first: f64 = prepared.forms.iter().map(|form| form.first).sum();
+        let form = prepared.form(request["peer"].as_str()).ok_or("the case has no form")?;
         let (mut medians, mut calls, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             let watch = Others::watch();
-            let times = burst(&mut prepared.call, Duration::try_from_secs_f64(seconds)?)?;
+            let times = burst(&mut form.call, Duration::try_from_secs_f64(seconds)?)?;
             others.push(watch.cores());
             calls.push(times.len());
             medians.push(median(times));
         }
         std::thread::sleep(SETTLE);
+        let (peer, checksum) = (form.name, form.checksum);
         Ok(json!({
-            "case": name, "peer": "foveate", "threads": threads, "seconds": medians, "calls": calls, "others": others,
-            "checksum": prepared.checksum, "flops": prepared.case.flops,
+            "case": name, "peer": peer, "threads": threads, "seconds": medians, "calls": calls, "others": others,
+            "checksum": checksum, "forms": forms, "first": first, "flops": prepared.case.flops,
         }))
     }
 
@@ -83,63 +102,73 @@ impl<'a> Server<'a> {
                 Err(format!("{threads} threads: this server runs with {have} since its first request").into())
             }
             None => {
-                foveate::cpu::join_pool(usize::try_from(threads)?)?;
+                use_threads(usize::try_from(threads)?)?;
                 self.threads = Some(threads);
                 Ok(())
             }
         }
     }
 
-    /// The case with its inputs made and warmed up.
+    /// The case with its inputs made and all its forms warmed up.
     fn prepare(&mut self, name: &str) -> Result<&mut Prepared<'a>> {
         if self.prepared.as_ref().is_none_or(|prepared| prepared.case.name != name) {
             self.prepared = None;
             let case = self.cases.iter().find(|case| case.name == name);
             let case = case.ok_or_else(|| format!("no case {name:?}"))?;
-            let mut call = (case.build)()?;
-            let first = call()?;
-            let checksum = if case.random { None } else { Some(checksum(&first)?) };
-            drop(first);
-            burst(&mut call, WARM_UP)?;
-            self.prepared = Some(Prepared { case, call, checksum });
+            let mut forms = Vec::new();
+            for form in &case.forms {
+                let mut call = (form.build)()?;
+                let start = Instant::now();
+                let results = call()?;
+                settle(&results)?;
+                let first = start.elapsed().as_secs_f64();
+                let checksum = if case.random { None } else { Some(checksum(&results)?) };
+                drop(results);
+                let warm = median(burst(&mut call, WARM_UP)?);
+                forms.push(PreparedForm { name: form.name, call, checksum, first, warm });
+            }
+            self.prepared = Some(Prepared { case, forms });
         }
         self.prepared.as_mut().ok_or_else(|| format!("no case {name:?}").into())
     }
 }
 
-/// Times of single calls in seconds, at least three, until `least` has passed.
+impl Prepared<'_> {
+    /// The form of that name, or the one that was fastest in the warm-up.
+    fn form(&mut self, name: Option<&str>) -> Option<&mut PreparedForm> {
+        let named = self.forms.iter().position(|form| Some(form.name) == name);
+        let fastest =
+            || (0..self.forms.len()).min_by(|a, b| self.forms[*a].warm.total_cmp(&self.forms[*b].warm));
+        let at = named.or_else(fastest)?;
+        self.forms.get_mut(at)
+    }
+}
+
+/// Times of single calls in seconds, at least three unless they are long, until `least` has passed. A first call brings
+/// back what the caches lost while the other side ran, and counts only if it is so long that this is nothing.
 fn burst(call: &mut Call, least: Duration) -> Result<Vec<f64>> {
-    call()?;
-    let start = Instant::now();
-    let mut times = Vec::new();
-    while times.len() < 3 || start.elapsed() < least {
-        let before = Instant::now();
-        let done = call()?;
-        drop(done);
-        times.push(before.elapsed().as_secs_f64());
+    let mut start = Instant::now();
+    let mut times = vec![timed(call)?];
+    if start.elapsed() < LONG / 4 {
+        times.clear();
+        start = Instant::now();
+    }
+    while times.len() < 3 && (times.is_empty() || start.elapsed() < LONG) || start.elapsed() < least {
+        times.push(timed(call)?);
     }
     Ok(times)
+}
+
+fn timed(call: &mut Call) -> Result<f64> {
+    let before = Instant::now();
+    let results = call()?;
+    settle(&results)?;
+    drop(results);
+    Ok(before.elapsed().as_secs_f64())
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     let middle = times.len() / 2;
     if times.len() % 2 == 1 { times[middle] } else { 0.5 * (times[middle - 1] + times[middle]) }
-}
-
-/// [sum, sum of magnitudes] over all elements of all tensors, in f64.
-fn checksum(results: &[Tensor]) -> Result<[f64; 2]> {
-    let mut sums = [0.0, 0.0];
-    for tensor in results {
-        let values: Vec<f64> = match tensor.dtype() {
-            DType::F32 => tensor.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
-            DType::I32 => tensor.to_vec::<i32>()?.into_iter().map(f64::from).collect(),
-            other => return Err(format!("no checksum of a tensor of {other}").into()),
-        };
-        for value in values {
-            sums[0] += value;
-            sums[1] += value.abs();
-        }
-    }
-    Ok(sums)
 }

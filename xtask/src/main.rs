@@ -21,7 +21,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Time every operation on the CPU, alone or in turns with PyTorch and ONNX Runtime
+    /// Time the operations on the CPU or through wgpu, alone or in turns with PyTorch and ONNX Runtime or burn
     Bench(bench::Args),
     /// Compile kernels/**/*.cu to PTX and write kernels/ptx/MANIFEST.toml, or check that both are current
     BuildKernels(build_kernels::Args),

@@ -5,6 +5,7 @@ use super::{
     server::{Answer, Request, Server},
 };
 use anyhow::{Result, ensure};
+use std::time::{Duration, Instant};
 
 /// How to measure.
 pub(crate) struct Plan {
@@ -18,6 +19,8 @@ pub(crate) struct Plan {
 pub(crate) const CALM: f64 = 0.06;
 /// At most so many times the rounds asked for.
 const PATIENCE: usize = 4;
+/// No further round begins after this.
+const LONGEST: Duration = Duration::from_secs(180);
 
 /// A round of ours and the peer's after it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +47,8 @@ pub(crate) struct Measured {
     /// Rounds that were too busy to count.
     pub(crate) repeated: usize,
     pub(crate) flops: u64,
+    /// Seconds of the peer's first call.
+    pub(crate) first: f64,
     /// How far the checksums are apart, relative to the sum of magnitudes; `None` where results are random.
     pub(crate) apart: Option<f64>,
 }
@@ -75,13 +80,17 @@ pub(crate) fn measure(
     let form = theirs.peer.clone();
     ensure!(theirs.forms.contains_key(&form), "the peer ran {form}, which is none of its forms");
     let request = Request { peer: &form, ..request };
-    let mut pairs = Vec::new();
-    while counted(&pairs, plan.rounds).len() < plan.rounds && pairs.len() < PATIENCE * plan.rounds {
+    let (mut pairs, start) = (Vec::new(), Instant::now());
+    let enough = |pairs: &[Pair]| {
+        counted(pairs, plan.rounds).len() == plan.rounds || pairs.len() == PATIENCE * plan.rounds
+    };
+    while pairs.is_empty() || !enough(&pairs) && start.elapsed() < LONGEST {
         let (mine, theirs) = (ours.ask(&request)?, peer.ask(&request)?);
         let others = [&mine, &theirs].into_iter().filter_map(|a| a.others[0]).fold(0.0, f64::max);
         pairs.push(Pair { ours: mine.seconds[0], peer: theirs.seconds[0], others });
     }
-    Ok(summed_up(&pairs, plan.rounds, form, apart(&mine, &theirs), mine.flops))
+    let measured = summed_up(&pairs, plan.rounds, form, apart(&mine, &theirs), mine.flops);
+    Ok(Measured { first: theirs.first, ..measured })
 }
 
 fn summed_up(pairs: &[Pair], rounds: usize, form: String, apart: Option<f64>, flops: u64) -> Measured {
@@ -98,6 +107,7 @@ fn summed_up(pairs: &[Pair], rounds: usize, form: String, apart: Option<f64>, fl
         others: used.iter().map(|pair| pair.others).fold(0.0, f64::max),
         repeated: pairs.len() - used.len(),
         flops,
+        first: 0.0,
         apart,
     }
 }
@@ -167,7 +177,7 @@ mod tests {
 
     fn answer(checksum: Option<[f64; 2]>) -> Answer {
         let (peer, seconds, others) = (String::new(), vec![1.0], vec![None]);
-        Answer { peer, seconds, others, checksum, flops: 0, forms: Default::default() }
+        Answer { peer, seconds, others, checksum, flops: 0, first: 0.0, forms: Default::default() }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What each case is compared with, and how fast it ought to be. No goal is an assertion: timings never fail a command.
 
-use super::compare::Measured;
+use super::{On, compare::Measured};
 use std::{collections::BTreeMap, fmt};
 
 /// The families in the order of the table; a family that is not here comes last.
@@ -17,10 +17,12 @@ pub(crate) fn in_order(cases: &BTreeMap<String, String>) -> impl Iterator<Item =
 }
 
 /// The forms of the peer that a case is compared with; `torch` is the fastest of PyTorch's.
-pub(crate) fn peers(case: &str) -> &'static [&'static str] {
-    match case {
-        "encoder/evaluation" => &["torch-eager", "torch", "onnxruntime"],
-        _ => &["torch"],
+pub(crate) fn peers(on: On, case: &str) -> &'static [&'static str] {
+    match (on, case) {
+        (On::Wgpu, "unfold/50-50") => &["burn-unfold4d", "burn-transpose"],
+        (On::Wgpu, _) => &["burn"],
+        (On::Cpu, "encoder/evaluation") => &["torch-eager", "torch", "onnxruntime"],
+        (On::Cpu, _) => &["torch"],
     }
 }
 
@@ -42,10 +44,15 @@ pub(crate) enum Goal {
     Ratio { reach: Option<f64>, aim: Option<f64> },
     /// Most seconds of our call, whatever the peer takes.
     Time(f64),
+    /// None: the figure itself is what is asked for.
+    Stated,
 }
 
 /// The goal of a case against a form of the peer.
 pub(crate) fn goal(case: &str, form: &str) -> Goal {
+    if form.starts_with("burn") {
+        return against_burn(case);
+    }
     match (case, form) {
         ("encoder/evaluation", "torch-eager") => Goal::Ratio { reach: Some(1.0), aim: None },
         ("encoder/evaluation", _) => Goal::Ratio { reach: None, aim: Some(1.3) },
@@ -58,11 +65,22 @@ pub(crate) fn goal(case: &str, form: &str) -> Goal {
     }
 }
 
+fn against_burn(case: &str) -> Goal {
+    let reach = |least| Goal::Ratio { reach: Some(least), aim: None };
+    match case.split('/').next() {
+        Some("conv2d" | "encoder") => reach(1.5),
+        Some("unfold" | "selection") => reach(5.0),
+        Some("overhead") => Goal::Stated,
+        _ => Goal::Ratio { reach: None, aim: Some(1.0) },
+    }
+}
+
 impl Goal {
     /// In a word whether the goal is met.
     pub(crate) fn verdict(&self, measured: &Measured) -> &'static str {
         let ratio = measured.ratio();
         match *self {
+            Goal::Stated => "stated",
             Goal::Time(most) => {
                 if measured.ours <= most {
                     "met"
@@ -84,6 +102,7 @@ impl fmt::Display for Goal {
             Goal::Ratio { reach: Some(reach), aim: Some(aim) } => write!(f, "{reach}, aim {aim}"),
             Goal::Ratio { reach: Some(reach), .. } => write!(f, "{reach}"),
             Goal::Ratio { aim, .. } => write!(f, "aim {}", aim.unwrap_or(0.0)),
+            Goal::Stated => write!(f, "none"),
             Goal::Time(most) => write!(f, "{} us an op", most * 1e3),
         }
     }
@@ -95,7 +114,8 @@ mod tests {
 
     fn verdict(goal: Goal, ours: f64, peer: f64) -> &'static str {
         let (form, range) = (String::new(), [0.0; 2]);
-        let measured = Measured { form, ours, peer, range, others: 0.0, repeated: 0, flops: 0, apart: None };
+        let measured =
+            Measured { form, ours, peer, range, others: 0.0, repeated: 0, flops: 0, first: 0.0, apart: None };
         goal.verdict(&measured)
     }
 
@@ -109,5 +129,7 @@ mod tests {
         assert_eq!((verdict(aim, 1.0, 1.2), verdict(aim, 1.0, 1.4)), ("below aim", "aim met"));
         assert_eq!(verdict(Goal::Time(0.5e-3), 0.4e-3, 0.0), "met");
         assert_eq!(verdict(Goal::Time(0.5e-3), 0.6e-3, 9.0), "missed");
+        assert_eq!(verdict(goal("encoder/training", "burn"), 1.0, 1.4), "missed");
+        assert_eq!(verdict(goal("unfold/50-50", "burn-unfold4d"), 1.0, 5.0), "met");
     }
 }

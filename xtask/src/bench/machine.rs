@@ -1,6 +1,6 @@
 //! What a measurement is worth nothing without: processor, versions, commit, date.
 
-use super::{compare::Plan, server::Server};
+use super::{On, compare::Plan, server::Server};
 use crate::{root::root, run::output};
 use anyhow::Result;
 use std::{
@@ -10,8 +10,22 @@ use std::{
 };
 
 /// One line per fact.
-pub(crate) fn describe(peer: &Server, plan: &Plan) -> Result<Vec<String>> {
+pub(crate) fn describe(on: On, ours: &Server, peer: &Server, plan: &Plan) -> Result<Vec<String>> {
     let version = |name: &str| peer.greeting[name].as_str().unwrap_or("unknown").to_owned();
+    let sides = match on {
+        On::Cpu => format!(
+            "PyTorch {} (its vector instructions: {}), ONNX Runtime {}",
+            version("torch"),
+            version("cpu"),
+            version("onnxruntime")
+        ),
+        On::Wgpu => format!(
+            "{}; burn {} with fusion and autotuning, on {}",
+            ours.greeting["device"].as_str().unwrap_or("unknown"),
+            version("burn"),
+            version("device")
+        ),
+    };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let rustc = output(Command::new(rustc).arg("--version"))?;
@@ -25,12 +39,7 @@ pub(crate) fn describe(peer: &Server, plan: &Plan) -> Result<Vec<String>> {
             plan.threads
         ),
         rustc.trim().to_owned(),
-        format!(
-            "PyTorch {} (its vector instructions: {}), ONNX Runtime {}",
-            version("torch"),
-            version("cpu"),
-            version("onnxruntime")
-        ),
+        sides,
         format!("{year}-{month:02}-{day:02}, commit {}", commit()),
         format!("{} rounds of at least {} s on each side", plan.rounds, plan.min_time),
     ])

@@ -1,27 +1,40 @@
-//! `cargo xtask bench`: criterion for this crate alone, or this crate and its peers in turns with a table of ratios.
+//! `cargo xtask bench`: criterion for this crate alone, or this crate and its peers in turns with a table of ratios; on the
+//! CPU or through wgpu.
 
 mod compare;
 mod goals;
 mod machine;
+mod peer;
 mod python;
 mod report;
 mod server;
 
-use crate::{
-    root::root,
-    run::{cargo, output, run},
-};
+use crate::run::{cargo, output, run};
 use anyhow::{Context, Result, bail, ensure};
 use compare::Plan;
+use peer::Peer;
 use report::{Report, Row};
 use server::Server;
 use std::{fs, path::PathBuf, process::Command};
+
+/// Where the benchmarks run, which decides their peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum On {
+    /// Against PyTorch and ONNX Runtime.
+    Cpu,
+    /// On the adapter that wgpu finds, against burn.
+    Wgpu,
+}
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only cases whose name holds this, such as `conv2d` or `50-layer1/forward`
     op: Option<String>,
-    /// Measure PyTorch and ONNX Runtime in turns with this crate, and print how many times faster this crate is
+    /// Where to run
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: On,
+    /// Measure PyTorch and ONNX Runtime (with `--device wgpu`: burn) in turns with this crate, and print how many times
+    /// faster this crate is
     #[arg(long)]
     peers: bool,
     /// Python with the packages of benches/peers/requirements.txt; without it, an environment is made in the target
@@ -50,31 +63,36 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 /// The benchmarks' program, with arguments of its own.
-fn ours(arguments: &[&str]) -> Command {
-    cargo(&[&["bench", "--quiet", "--package", "foveate", "--bench", "cpu", "--"], arguments].concat())
+fn ours(on: On, arguments: &[&str]) -> Command {
+    cargo(&[&["bench", "--quiet"], on.target(), &["--"], arguments].concat())
+}
+
+impl On {
+    /// What cargo builds.
+    fn target(self) -> &'static [&'static str] {
+        match self {
+            On::Cpu => &["--package", "foveate", "--bench", "cpu"],
+            On::Wgpu => &["--package", "foveate", "--bench", "wgpu", "--features", "wgpu"],
+        }
+    }
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
-    run(&mut cargo(&["bench", "--package", "foveate", "--bench", "cpu", "--no-run"]))?;
+    run(&mut cargo(&[&["bench", "--no-run"], args.device.target()].concat()))?;
     if args.peers {
         return compare_all(args);
     }
     let only: Vec<&str> = args.op.iter().map(String::as_str).collect();
-    let listed = output(&mut ours(&[&["--list"], only.as_slice()].concat()))?;
+    let listed = output(&mut ours(args.device, &[&["--list"], only.as_slice()].concat()))?;
     ensure!(!listed.trim().is_empty(), "no benchmark is named like {}", only.join(" "));
-    run(ours(&only).env("RAYON_NUM_THREADS", args.threads.to_string()))
+    run(ours(args.device, &only).env("RAYON_NUM_THREADS", args.threads.to_string()))
 }
 
 fn compare_all(args: &Args) -> Result<()> {
-    let python = match &args.python {
-        Some(path) => std::path::absolute(path)?,
-        None => python::environment()?,
-    };
-    let mut ours = Server::start("foveate", &mut ours(&["--serve"]))?;
-    let mut script = Command::new(&python);
-    script.arg("peer.py").current_dir(root().join("benches/peers"));
-    let mut peer = Server::start("peers", &mut script)?;
-    same_cases(&ours, &peer)?;
+    let on = args.device;
+    let mut ours = Server::start("foveate", &mut ours(on, &["--serve"]))?;
+    let mut peer = Peer::start(on, args.python.as_deref())?;
+    same_cases(&ours, &peer.server)?;
     let chosen: Vec<(&str, &str)> = goals::in_order(&ours.cases)
         .filter(|(name, _)| args.op.as_ref().is_none_or(|op| name.contains(op)))
         .collect();
@@ -84,12 +102,19 @@ fn compare_all(args: &Args) -> Result<()> {
     let chosen: Vec<(String, String)> =
         chosen.iter().map(|&(name, about)| (name.into(), about.into())).collect();
     let plan = Plan { rounds: args.rounds as usize, min_time: args.min_time, threads: args.threads };
-    let mut report = Report { machine: machine::describe(&peer, &plan)?, rows: Vec::new() };
+    let machine = machine::describe(on, &ours, &peer.server, &plan)?;
+    let mut report = Report { on, machine, rows: Vec::new(), failures: Vec::new() };
     println!("{}", Report::head());
     for (name, about) in &chosen {
-        for form in goals::peers(name) {
-            let measured = compare::measure(&mut ours, &mut peer, name, form, &plan)
-                .with_context(|| format!("{name} against {form}"))?;
+        for form in goals::peers(on, name) {
+            let measured = match peer.measure(&mut ours, name, form, &plan) {
+                Err(error) if on == On::Wgpu => {
+                    println!("{name}: {error:#}");
+                    report.failures.push(format!("{name}: {error:#}"));
+                    continue;
+                }
+                measured => measured.with_context(|| format!("{name} against {form}"))?,
+            };
             if report.rows.iter().any(|row: &Row| row.case == *name && row.measured.form == measured.form) {
                 continue;
             }
@@ -98,6 +123,7 @@ fn compare_all(args: &Args) -> Result<()> {
             report.rows.push(row);
         }
     }
+    report.machine.extend(peer.tuning());
     println!("\n{}", report.summary());
     if let Some(path) = &args.save {
         fs::write(path, report.markdown()).with_context(|| format!("cannot write {}", path.display()))?;
@@ -105,6 +131,7 @@ fn compare_all(args: &Args) -> Result<()> {
     }
     let wrong: Vec<String> = report.rows.iter().filter_map(Row::disagreement).collect();
     ensure!(wrong.is_empty(), "results differ:\n  {}", wrong.join("\n  "));
+    ensure!(report.failures.is_empty(), "not measured:\n  {}", report.failures.join("\n  "));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The table of ratios, as text for a terminal and as Markdown for a file.
 
 use super::{
+    On,
     compare::{CALM, Measured},
     goals::{self, goal},
 };
@@ -8,9 +9,12 @@ use std::fmt::Write;
 
 /// Everything that one run measured.
 pub(crate) struct Report {
+    pub(crate) on: On,
     /// Lines that describe the machine, the versions and the run.
     pub(crate) machine: Vec<String>,
     pub(crate) rows: Vec<Row>,
+    /// Cases that could not be measured, and why.
+    pub(crate) failures: Vec<String>,
 }
 
 /// One case against one form of the peer.
@@ -117,8 +121,12 @@ impl Report {
 
     /// The whole report as a Markdown file.
     pub(crate) fn markdown(&self) -> String {
-        let mut text = String::from(
-            "# Benchmarks on the CPU\n\nWritten by `cargo xtask bench --peers --save`. Ratio = the peer's time / ours, \
+        let (title, option) = match self.on {
+            On::Cpu => ("the CPU", ""),
+            On::Wgpu => ("wgpu", " --device wgpu"),
+        };
+        let mut text = format!(
+            "# Benchmarks on {title}\n\nWritten by `cargo xtask bench{option} --peers --save`. Ratio = the peer's time / ours, \
              each the median over rounds in turns of the median call; beside it the least and greatest ratio of a single \
              round. `others` is how many cores other processes kept busy in the busiest round that counts. Both sides \
              compute the same from the same inputs: their checksums agree within 1e-5 of the sum of magnitudes (2e-4 for \
@@ -132,6 +140,9 @@ impl Report {
         let _ = writeln!(text, "| --- | ---: | ---: | --- | ---: | ---: | ---: | --- | --- | ---: | --- |");
         for row in &self.rows {
             let _ = writeln!(text, "| {} | {} |", row.cells().join(" | "), row.about);
+        }
+        if !self.failures.is_empty() {
+            let _ = writeln!(text, "\nNot measured:\n\n* {}", self.failures.join("\n* "));
         }
         text
     }
@@ -151,10 +162,14 @@ mod tests {
             others: 0.0,
             repeated: 2,
             flops: 4_000_000_000,
+            first: 0.0,
             apart: Some(0.5),
         };
         let mut row = Row { case: "linear/a".into(), about: "2x3".into(), measured };
-        let report = |row| Report { machine: vec!["here".into()], rows: vec![row] }.markdown();
+        let report = |row| {
+            Report { on: On::Cpu, machine: vec!["here".into()], rows: vec![row], failures: Vec::new() }
+                .markdown()
+        };
         assert!(row.line().contains("RESULTS DIFFER") && row.disagreement().is_some());
         row.measured.apart = Some(1e-7);
         assert_eq!(row.disagreement(), None);

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    time::Duration,
 };
 
 /// A running server. It ends when this is dropped, by the end of its input.
@@ -17,9 +19,14 @@ pub(crate) struct Server {
     pub(crate) cases: BTreeMap<String, String>,
     /// The greeting, which also names versions.
     pub(crate) greeting: Value,
+    /// How long an answer may take; then the program is killed.
+    pub(crate) limit: Option<Duration>,
+    /// It was.
+    pub(crate) late: bool,
     child: Child,
     requests: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    /// Lines, from a thread that reads them.
+    answers: Receiver<std::io::Result<String>>,
 }
 
 /// What to time, and for how long.
@@ -43,6 +50,9 @@ pub(crate) struct Answer {
     /// Sum and sum of magnitudes of the results; `None` where they are random.
     pub(crate) checksum: Option<[f64; 2]>,
     pub(crate) flops: u64,
+    /// Seconds of the case's first call.
+    #[serde(default)]
+    pub(crate) first: f64,
     /// The forms there are.
     #[serde(default)]
     pub(crate) forms: BTreeMap<String, f64>,
@@ -56,13 +66,17 @@ impl Server {
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             bail!("{name} has no pipes");
         };
+        let (to, lines) = channel();
+        std::thread::spawn(move || BufReader::new(answers).lines().try_for_each(|line| to.send(line)));
         let mut server = Server {
             name,
             cases: BTreeMap::new(),
             greeting: Value::Null,
+            limit: None,
+            late: false,
             child,
             requests: Some(requests),
-            answers: BufReader::new(answers),
+            answers: lines,
         };
         server.greeting = server.read()?;
         server.cases = Deserialize::deserialize(&server.greeting["cases"])
@@ -94,11 +108,25 @@ impl Server {
         self.cases.keys().cloned().collect::<Vec<_>>().join(", ")
     }
 
+    /// Whether the program is no more.
+    pub(crate) fn ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     fn read(&mut self) -> Result<Value> {
-        let mut line = String::new();
-        if self.answers.read_line(&mut line)? == 0 {
-            bail!("{} ended early, {}", self.name, self.child.wait()?);
-        }
+        let next = match self.limit {
+            Some(limit) => self.answers.recv_timeout(limit),
+            None => self.answers.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        let line = match next {
+            Ok(line) => line?,
+            Err(RecvTimeoutError::Disconnected) => bail!("{} ended early, {}", self.name, self.child.wait()?),
+            Err(RecvTimeoutError::Timeout) => {
+                self.late = true;
+                self.child.kill()?;
+                bail!("{} gave no answer in {:.0?}", self.name, self.limit.unwrap_or_default())
+            }
+        };
         serde_json::from_str(&line).with_context(|| format!("{} says {line:?}, which is not JSON", self.name))
     }
 }

@@ -1,0 +1,43 @@
+//! Benchmarks of wgpu, on the adapter that `Device::wgpu` chooses: the operations whose speed decides a selection and a
+//! training step, at 20 patches, because the adapter may be a software driver. Under criterion, or with `--serve`
+//! behind the server that `cargo xtask bench --device wgpu --peers` alternates with `peers/burn`.
+
+#[path = "../conv2d.rs"]
+mod conv2d;
+#[path = "../cross_attention.rs"]
+mod cross_attention;
+#[path = "../encoder.rs"]
+mod encoder;
+mod operations;
+#[path = "../selection.rs"]
+mod selection;
+#[path = "../support/mod.rs"]
+mod support;
+
+use foveate::Device;
+use std::process::ExitCode;
+use support::Case;
+
+const PATCHES: usize = 20;
+
+fn cases() -> Vec<Case> {
+    let layers = conv2d::LAYERS.into_iter().filter(|(name, _)| name.starts_with("50-"));
+    let families = [
+        conv2d::cases(layers.map(|(name, layer)| (name, layer.of(PATCHES)))),
+        encoder::cases(PATCHES),
+        selection::cases().into_iter().filter(|case| case.name == "selection/dense").collect(),
+        cross_attention::cases([1, 100]),
+        operations::cases(),
+    ];
+    families.into_iter().flatten().collect()
+}
+
+fn main() -> ExitCode {
+    match Device::wgpu() {
+        Ok(device) => support::run(device, 10, cases),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
