@@ -43,7 +43,8 @@ const fn layer([n, inputs, side, outputs]: [usize; 4], [kernel, stride, padding]
 }
 
 impl Layer {
-    /// The same for another number of images.
+    /// The same for another number of images; the benchmarks of the CPU have one number.
+    #[allow(dead_code)]
     pub(crate) const fn of(self, n: usize) -> Layer {
         Layer { n, ..self }
     }
