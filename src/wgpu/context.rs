@@ -150,6 +150,14 @@ impl Wgpu {
         })
     }
 
+    /// The same device, taken for another kind of adapter.
+    #[cfg(test)]
+    pub(super) fn pretend(self: &mut Arc<Self>, kind: super::AdapterKind) {
+        if let Some(device) = Arc::get_mut(self) {
+            device.adapter.kind = kind;
+        }
+    }
+
     /// The adapter that was chosen.
     pub fn adapter(&self) -> &Adapter {
         &self.adapter

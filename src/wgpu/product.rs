@@ -1,6 +1,6 @@
 //! Matrix products as parts of larger operations: `kernels/common/product.wgsl`.
 
-use super::{Cx, View};
+use super::{Cx, TILE_N, View, tile, tile_m};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ mod apart {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product", "common/product_apart"],
         params: super::ProductParams, tuning: [TILE_M, ROWS, COLS],
-        F32 = "product_f32", tried with [[8, 8, 1], [16, 8, 2], [32, 8, 4], [64, 8, 8]];
+        F32 = "product_f32", tried with [[8, 8, 1], [16, 8, 2], [32, 8, 4], [64, 8, 8], [64, 4, 4], [8, 4, 2]];
     }
 }
 
@@ -52,8 +52,6 @@ mod add_parts {
     pub(super) const THREADS: usize = 64;
 }
 
-/// Columns of a tile.
-const TILE_N: usize = 64;
 /// Steps along k that are worth a part of their own.
 const PART: usize = 512;
 /// Workgroups up to which k is cut into parts.
@@ -204,20 +202,10 @@ impl Product {
         Product { add: true, ..self }
     }
 
-    /// TILE_M, ROWS, COLS: the smallest tile that holds all rows, or the largest one.
-    fn tuning(&self) -> [u32; 3] {
-        match self.m.len {
-            0..=8 => [8, 8, 1],
-            9..=16 => [16, 8, 2],
-            17..=32 => [32, 8, 4],
-            _ => [64, 8, 8],
-        }
-    }
-
     /// How many parts k is cut into: enough workgroups for a large device, parts long enough to be worth their memory.
     /// It depends on the shapes alone, so that results do.
     fn splits(&self) -> usize {
-        let tiles = self.m.len.div_ceil(self.tuning()[0] as usize) * self.n.len.div_ceil(TILE_N) * self.batch;
+        let tiles = self.m.len.div_ceil(tile_m(self.m.len)) * self.n.len.div_ceil(TILE_N) * self.batch;
         (GROUPS / tiles.max(1)).clamp(1, self.k.len.div_ceil(PART).max(1))
     }
 
@@ -353,8 +341,9 @@ impl Product {
             bias_m: self.swapped.into(),
             bias_n: (!self.swapped).into(),
         };
-        let tuning = self.tuning();
-        let tiles = work.m.len().div_ceil(tuning[0] as usize) * work.n.len().div_ceil(TILE_N);
+        let [tile_m, _, _, rows, cols] = tile(cx, self.m.len);
+        let tuning = [tile_m, rows, cols];
+        let tiles = work.m.len().div_ceil(tile_m as usize) * work.n.len().div_ceil(TILE_N);
         let groups = cx.groups(tiles * work.z.len())?;
         // A buffer has one kind of access in a launch.
         let shared = views[..2].iter().any(|view| std::ptr::eq(view.buffer, views[2].buffer));

@@ -6,7 +6,7 @@ use crate::{
     DType, DeviceKind,
     device::Meta,
     error::{Error, Result},
-    wgpu::{Cx, In, Out, Tuning, View},
+    wgpu::{Cx, In, Out, TILE_N, View, tile},
 };
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -30,6 +30,7 @@ mod gather {
         tried with [
             [64, 64, 16, 8, 8, 0, 0, 0], [32, 64, 16, 8, 4, 1, 1, 0], [16, 64, 16, 8, 2, 0, 1, 1],
             [8, 64, 16, 8, 1, 0, 0, 0], [16, 64, 16, 4, 1, 0, 0, 0],
+            [64, 64, 16, 4, 4, 0, 0, 0], [8, 64, 16, 4, 2, 0, 0, 0],
         ];
     }
 }
@@ -73,19 +74,10 @@ mod add_parts {
     pub(super) const THREADS: usize = 64;
 }
 
-/// Pixels of a tile, whatever its channels.
-const TILE_N: usize = 64;
-
-/// TILE_M, TILE_N, TILE_K, ROWS, COLS: of a blocked kernel the smallest tile of channels that holds `channels`, or the
-/// largest one; four elements a thread for the rung below.
-fn tile(algorithm: Algorithm, channels: usize) -> Tuning<'static> {
-    match channels {
-        _ if algorithm == Algorithm::Tiled => &[16, 64, 16, 4, 1],
-        0..=8 => &[8, 64, 16, 8, 1],
-        9..=16 => &[16, 64, 16, 8, 2],
-        17..=32 => &[32, 64, 16, 8, 4],
-        _ => &[64, 64, 16, 8, 8],
-    }
+/// TILE_M, TILE_N, TILE_K, ROWS, COLS for so many output channels: those of every product, or, on the rung below, four
+/// elements a thread.
+fn tuning(cx: &Cx, algorithm: Algorithm, channels: usize) -> [u32; 5] {
+    if algorithm == Algorithm::Tiled { [16, 64, 16, 4, 1] } else { tile(cx, channels) }
 }
 
 fn sizes(dims: &[usize]) -> [usize; 4] {
@@ -122,7 +114,7 @@ fn launch(
     let (kernel, tile_m, tile_n, tuning): (_, _, _, SmallVec<[u32; 8]>) = match algorithm {
         Algorithm::Naive => (&naive::F32, 1, naive::THREADS, epilogue.as_slice().into()),
         _ => {
-            let tile = tile(algorithm, channels);
+            let tile = tuning(cx, algorithm, channels);
             let tuning = tile.iter().chain(&epilogue).copied().collect();
             (&gather::F32, tile[0] as usize, TILE_N, tuning)
         }
@@ -357,10 +349,10 @@ impl Conv2dGradWeight {
         let params = grad_weight::GradWeightParams { x_first, dy_first, parts_first, ..params };
         let columns = (params.in_channels * params.kernel_height * params.kernel_width) as usize;
         let channels = params.out_channels;
-        let tuning = tile(self.conv.algorithm, channels as usize);
+        let tuning = tuning(cx, self.conv.algorithm, channels as usize);
         let grid =
             [columns.div_ceil(TILE_N) as u32, channels.div_ceil(tuning[0]), groups as u32 * params.splits];
-        cx.launch(&grad_weight::F32, tuning, &params, &slices, grid)
+        cx.launch(&grad_weight::F32, &tuning, &params, &slices, grid)
     }
 }
 

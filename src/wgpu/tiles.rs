@@ -1,0 +1,61 @@
+//! Tiles of the matrix products behind convolution, linear layers and attention: the part of a result that a workgroup
+//! computes, and how much of it one thread keeps in registers.
+//!
+//! The tile follows from the shape, so that sums cut into parts have the same parts everywhere. What a thread has of it
+//! follows from the adapter: GPUs want many threads of 4 by 4 elements, which hide the time that memory takes; a processor,
+//! which runs a workgroup's threads one after another, wants few with much in registers. No bit depends on it.
+
+use super::{AdapterKind, Cx};
+
+/// Columns of a tile.
+pub(crate) const TILE_N: usize = 64;
+/// Steps along the inner axis that are in workgroup memory at once.
+const TILE_K: u32 = 16;
+
+/// Rows of the smallest tile that holds `rows`, or of the largest one.
+pub(crate) fn tile_m(rows: usize) -> usize {
+    match rows {
+        0..=8 => 8,
+        9..=16 => 16,
+        17..=32 => 32,
+        _ => 64,
+    }
+}
+
+/// The tuning constants TILE_M, TILE_N, TILE_K, ROWS and COLS of a product with so many rows on a device.
+pub(crate) fn tile(cx: &Cx, rows: usize) -> [u32; 5] {
+    let tile_m = tile_m(rows) as u32;
+    let limits = cx.device().limits();
+    let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+    let [rows, cols] = block(cx.device().adapter().kind, most, tile_m);
+    [tile_m, TILE_N as u32, TILE_K, rows, cols]
+}
+
+/// Rows and columns of a tile that one thread has, of at most `most` threads in a workgroup.
+fn block(kind: AdapterKind, most: u32, tile_m: u32) -> [u32; 2] {
+    // A workgroup has at least a thread for each column.
+    let fine = [4, (tile_m / 4).min(4)];
+    let threads = tile_m * TILE_N as u32 / (fine[0] * fine[1]);
+    if kind == AdapterKind::Software || threads > most { [8, tile_m / 8] } else { fine }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workgroups_have_a_thread_for_each_column_and_keep_to_the_limit() {
+        for tile_m in [8, 16, 32, 64] {
+            for (kind, most) in
+                [(AdapterKind::Software, 256), (AdapterKind::Discrete, 256), (AdapterKind::Discrete, 128)]
+            {
+                let [rows, cols] = block(kind, most, tile_m);
+                let threads = tile_m * TILE_N as u32 / (rows * cols);
+                assert!(threads.is_multiple_of(TILE_N as u32) && threads <= most, "{kind} {tile_m}");
+                assert!(tile_m.is_multiple_of(rows) && rows.is_multiple_of(4) && cols >= 1);
+            }
+        }
+        assert_eq!(block(AdapterKind::Integrated, 256, 64), [4, 4]);
+        assert_eq!(block(AdapterKind::Integrated, 128, 64), [8, 8], "256 threads would be too many");
+    }
+}
