@@ -4,7 +4,8 @@
 //! * of pairs of numbers: [`bce_with_logits`], [`bce`] and [`mse`];
 //! * [`entropy`] of each row of probabilities, for regularisers.
 //!
-//! Sums are in `f64` and in the order of the elements, so a loss has the same bits on every run.
+//! On the CPU sums are in `f64` and in the order of the elements, on GPUs in `f32` and in a fixed tree: a loss has the same
+//! bits on every run.
 
 mod class;
 mod entropy;
