@@ -51,15 +51,10 @@ fn launch<P: Params, const N: usize>(
     tensors: [&In; N],
     params: impl Fn(&[Slice; N], u32) -> P,
 ) -> Result<()> {
-    for run in cx.cut(tensors[0].dims.elements(), |run| tensors.map(|tensor| (*tensor, run.clone())))? {
-        let mut slices = [cx.bind_range(tensors[0], run.clone())?; N];
-        for (slice, tensor) in slices.iter_mut().zip(tensors) {
-            *slice = cx.bind_range(tensor, run.clone())?;
-        }
-        let groups = cx.groups(run.len().div_ceil(THREADS))?;
-        cx.launch(kernel, &[], &params(&slices, run.len() as u32), &slices, groups)?;
-    }
-    Ok(())
+    cx.each_run(tensors, 1, |count, slices| {
+        let groups = cx.groups(count.div_ceil(THREADS))?;
+        cx.launch(kernel, &[], &params(&slices, count as u32), &slices, groups)
+    })
 }
 
 impl AdamStep {

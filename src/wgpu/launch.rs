@@ -118,6 +118,26 @@ impl<'a> Cx<'a> {
         runs.ok_or_else(|| self.too_large_to_bind(self.largest(&needs(&(0..1)))))
     }
 
+    /// Calls `body` with the number of rows and bindings of tensors of one shape, for each run of rows, of `row` elements
+    /// each, that fits in a binding.
+    pub fn each_run<'v, const N: usize>(
+        &self,
+        tensors: [&View<'v>; N],
+        row: usize,
+        mut body: impl FnMut(usize, [Slice<'v>; N]) -> Result<()>,
+    ) -> Result<()> {
+        let Some(&first) = tensors.first() else { return Ok(()) };
+        let rows = first.dims.elements().checked_div(row).unwrap_or(0);
+        for run in self.cut(rows, |run| tensors.map(|tensor| (*tensor, times(run, row))))? {
+            let mut slices = [self.bind_range(first, times(&run, row))?; N];
+            for (slice, tensor) in slices.iter_mut().zip(tensors) {
+                *slice = self.bind_range(tensor, times(&run, row))?;
+            }
+            body(run.len(), slices)?;
+        }
+        Ok(())
+    }
+
     /// Bytes of the largest binding. Kernels count in `u32`, so it is never above 2 GiB.
     fn binding_limit(&self) -> u64 {
         self.device.limits().max_storage_buffer_binding_size.min(1 << 31)
@@ -211,6 +231,11 @@ impl<'a> Cx<'a> {
         let what = "use smaller images or batches, or an adapter with a higher limit".to_owned();
         Error::Limit { op: self.op, limit, have, need, what }
     }
+}
+
+/// The elements of a run of rows of `row` elements.
+pub fn times(run: &Range<usize>, row: usize) -> Range<usize> {
+    run.start * row..run.end * row
 }
 
 /// Consecutive ranges that make up a whole.

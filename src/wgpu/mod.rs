@@ -39,7 +39,7 @@ pub(crate) use areas::Areas;
 pub use context::{Options, Wgpu};
 pub use interop::Region;
 pub use kernel::{Kernel, Params, Tuning};
-pub use launch::{Cx, Groups, In, Out, Runs, Slice, View};
+pub use launch::{Cx, Groups, In, Out, Runs, Slice, View, times};
 pub use pool::Buffer;
 pub(crate) use product::{Axis, Matrix, Product, Stride, sum_parts};
 pub use recorder::{Counts, LAUNCHES_PER_SUBMISSION};

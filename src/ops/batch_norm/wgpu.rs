@@ -5,7 +5,7 @@ use super::{BatchNorm, BatchNormConfig, BatchNormEval, BatchNormGrad, Sizes};
 use crate::{
     device::Meta,
     error::Result,
-    wgpu::{Cx, In, Out, View},
+    wgpu::{Cx, In, Out, View, times},
 };
 use std::ops::Range;
 
@@ -232,19 +232,18 @@ fn launch_normalise(
     let (x, residual) = (&ins[0], ins.get(5));
     let sizes = Sizes::of(x.dims);
     let image = sizes.channels * sizes.plane;
-    let elements = |run: &Range<usize>| run.start * image..run.end * image;
     if image == 0 {
         return Ok(());
     }
-    for run in cx.cut(sizes.batch, |run| [(*x, elements(run)), (*y, elements(run))])? {
+    for run in cx.cut(sizes.batch, |run| [(*x, times(run, image)), (*y, times(run, image))])? {
         let slices = [
-            cx.bind_range(x, elements(&run))?,
-            cx.bind_range(residual.unwrap_or(x), elements(&run))?,
+            cx.bind_range(x, times(&run, image))?,
+            cx.bind_range(residual.unwrap_or(x), times(&run, image))?,
             cx.bind(&ins[1])?,
             cx.bind(&ins[2])?,
             cx.bind(mean)?,
             cx.bind(inv_std)?,
-            cx.bind_range(y, elements(&run))?,
+            cx.bind_range(y, times(&run, image))?,
         ];
         let count = run.len() * image;
         let params = normalise::NormaliseParams {
@@ -335,13 +334,12 @@ impl BatchNormGrad {
         if image == 0 {
             return Ok(());
         }
-        let elements = |run: &Range<usize>| run.start * image..run.end * image;
-        for run in cx.cut(sizes.batch, |run| [(*x, elements(run)), (*dy, elements(run))])? {
+        for run in cx.cut(sizes.batch, |run| [(*x, times(run, image)), (*dy, times(run, image))])? {
             let slices = [
-                cx.bind_range(x, elements(&run))?,
-                cx.bind_range(dy, elements(&run))?,
+                cx.bind_range(x, times(&run, image))?,
+                cx.bind_range(dy, times(&run, image))?,
                 cx.bind(of_channels)?,
-                cx.bind_range(dx, elements(&run))?,
+                cx.bind_range(dx, times(&run, image))?,
             ];
             let count = run.len() * image;
             let params = grad_x::GradXParams {

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    wgpu::{Cx, In, Kernel, Out, Tuning, Walk, walk_params},
+    wgpu::{Cx, In, Out, Tuning, Walk, walk_params},
 };
 
 const THREADS: u32 = 128;
@@ -38,41 +38,35 @@ mod binary_kernels {
 pub(super) const SCALE: u32 = 8;
 
 /// `y = f(x)`.
-pub(super) fn map(cx: &Cx, function: u32, constants: [f64; 2], x: &In, y: &Out) -> Result<()> {
-    each_run(cx, &unary_kernels::F32, function, constants, [x, y])
+pub(super) fn map(cx: &Cx, function: u32, [factor, shift]: [f64; 2], x: &In, y: &Out) -> Result<()> {
+    cx.each_run([x, y], 1, |count, slices| {
+        let params = UnaryParams {
+            x_first: slices[0].first,
+            dy_first: 0,
+            y_first: slices[1].first,
+            count: count as u32,
+            factor: factor as f32,
+            shift: shift as f32,
+        };
+        let groups = cx.groups(count.div_ceil((THREADS * STEPS) as usize))?;
+        cx.launch(&unary_kernels::F32, &[THREADS, STEPS, function], &params, &slices, groups)
+    })
 }
 
 /// `dx = f'(v) dy`.
 pub(super) fn map_grad(cx: &Cx, function: u32, dy: &In, v: &In, dx: &Out) -> Result<()> {
-    each_run(cx, &unary_kernels::GRAD, function, [0.0; 2], [v, dy, dx])
-}
-
-/// Launches a kernel of tensors of one shape, the result last, for each run of elements that fits in a binding.
-fn each_run<const N: usize>(
-    cx: &Cx,
-    kernel: &Kernel<UnaryParams>,
-    function: u32,
-    [factor, shift]: [f64; 2],
-    tensors: [&In; N],
-) -> Result<()> {
-    let y = tensors[N - 1];
-    for run in cx.cut(y.dims.elements(), |run| tensors.map(|tensor| (*tensor, run.clone())))? {
-        let mut slices = [cx.bind_range(y, run.clone())?; N];
-        for (slice, tensor) in slices.iter_mut().zip(tensors) {
-            *slice = cx.bind_range(tensor, run.clone())?;
-        }
+    cx.each_run([v, dy, dx], 1, |count, slices| {
         let params = UnaryParams {
             x_first: slices[0].first,
-            dy_first: slices[N - 2].first,
-            y_first: slices[N - 1].first,
-            count: run.len() as u32,
-            factor: factor as f32,
-            shift: shift as f32,
+            dy_first: slices[1].first,
+            y_first: slices[2].first,
+            count: count as u32,
+            factor: 0.0,
+            shift: 0.0,
         };
-        let groups = cx.groups(run.len().div_ceil((THREADS * STEPS) as usize))?;
-        cx.launch(kernel, &[THREADS, STEPS, function], &params, &slices, groups)?;
-    }
-    Ok(())
+        let groups = cx.groups(count.div_ceil((THREADS * STEPS) as usize))?;
+        cx.launch(&unary_kernels::GRAD, &[THREADS, STEPS, function], &params, &slices, groups)
+    })
 }
 
 /// `y = f(a, b)` with broadcasting.

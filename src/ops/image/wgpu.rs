@@ -3,9 +3,8 @@
 use super::NormalizeImage;
 use crate::{
     error::Result,
-    wgpu::{Cx, In, Out},
+    wgpu::{Cx, In, Out, times},
 };
-use std::ops::Range;
 
 /// Elements of a workgroup.
 const RUN: usize = 4 * 128;
@@ -32,10 +31,9 @@ impl NormalizeImage {
         if elements == 0 {
             return Ok(());
         }
-        let of = |run: &Range<usize>| run.start * image..run.end * image;
-        for run in cx.cut(elements / image, |run| [(*x, of(run)), (*y, of(run))])? {
-            let slices = [cx.bind_range(x, of(&run))?, cx.bind_range(y, of(&run))?];
-            let count = of(&run).len() / channels;
+        for run in cx.cut(elements / image, |run| [(*x, times(run, image)), (*y, times(run, image))])? {
+            let slices = [cx.bind_range(x, times(&run, image))?, cx.bind_range(y, times(&run, image))?];
+            let count = times(&run, image).len() / channels;
             for (channel, (scale, shift)) in self.scale.iter().zip(&self.shift).enumerate() {
                 let params = kernels::NormalizeImageParams {
                     x_first: slices[0].first,

@@ -5,7 +5,6 @@ use crate::{
     error::Result,
     wgpu::{Cx, In, Kernel, Out, ROW_THREADS, lanes, row_groups},
 };
-use std::ops::Range;
 
 crate::wgpu_params! {
     struct L2NormalizeParams { x_first: u32, dy_first: u32, y_first: u32, rows: u32, size: u32 }
@@ -36,23 +35,16 @@ impl L2NormalizeGrad {
 fn launch<const N: usize>(cx: &Cx, kernel: &Kernel<L2NormalizeParams>, tensors: [&In; N]) -> Result<()> {
     let dims = tensors[0].dims;
     let size = dims[dims.rank() - 1];
-    let rows = dims.elements().checked_div(size).unwrap_or(0);
     let lanes = lanes(size, 1);
-    let elements = |run: &Range<usize>| run.start * size..run.end * size;
-    for run in cx.cut(rows, |run| tensors.map(|tensor| (*tensor, elements(run))))? {
-        let mut slices = [cx.bind_range(tensors[0], elements(&run))?; N];
-        for (slice, tensor) in slices.iter_mut().zip(tensors) {
-            *slice = cx.bind_range(tensor, elements(&run))?;
-        }
+    cx.each_run(tensors, size, |rows, slices| {
         let params = L2NormalizeParams {
             x_first: slices[0].first,
             dy_first: slices[N - 2].first,
             y_first: slices[N - 1].first,
-            rows: run.len() as u32,
+            rows: rows as u32,
             size: size as u32,
         };
-        let groups = cx.groups(row_groups(run.len(), lanes))?;
-        cx.launch(kernel, &[ROW_THREADS, lanes], &params, &slices, groups)?;
-    }
-    Ok(())
+        let groups = cx.groups(row_groups(rows, lanes))?;
+        cx.launch(kernel, &[ROW_THREADS, lanes], &params, &slices, groups)
+    })
 }

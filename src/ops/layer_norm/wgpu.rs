@@ -5,9 +5,8 @@ use super::{LayerNorm, LayerNormGrad};
 use crate::{
     device::Meta,
     error::Result,
-    wgpu::{Cx, In, Out, ROW_THREADS, View, lanes, row_groups},
+    wgpu::{Cx, In, Out, ROW_THREADS, View, lanes, row_groups, times},
 };
-use std::ops::Range;
 
 mod row_kernels {
     crate::wgpu_params! {
@@ -50,14 +49,13 @@ impl LayerNorm {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let (x, y) = (&ins[0], &outs[0]);
         let (rows, size) = sizes(x);
-        let elements = |run: &Range<usize>| run.start * size..run.end * size;
         let lanes = lanes(size, 1);
-        for run in cx.cut(rows, |run| [(*x, elements(run)), (*y, elements(run))])? {
+        for run in cx.cut(rows, |run| [(*x, times(run, size)), (*y, times(run, size))])? {
             let slices = [
-                cx.bind_range(x, elements(&run))?,
+                cx.bind_range(x, times(&run, size))?,
                 cx.bind(ins.get(1).unwrap_or(x))?,
                 cx.bind(ins.get(2).unwrap_or(x))?,
-                cx.bind_range(y, elements(&run))?,
+                cx.bind_range(y, times(&run, size))?,
             ];
             let params = LayerNormParams {
                 x_first: slices[0].first,
@@ -92,10 +90,9 @@ impl LayerNormGrad {
         }
         let scratch = cx.scratch()?;
         let statistics = View { dims: [rows, 2].into(), ..scratch };
-        let elements = |run: &Range<usize>| run.start * size..run.end * size;
         let lanes = lanes(size, 1);
-        for run in cx.cut(rows, |run| [(*x, elements(run)), (*dx, elements(run))])? {
-            let [x, dy, dx] = [x, dy, dx].map(|view| cx.bind_range(view, elements(&run)));
+        for run in cx.cut(rows, |run| [(*x, times(run, size)), (*dx, times(run, size))])? {
+            let [x, dy, dx] = [x, dy, dx].map(|view| cx.bind_range(view, times(&run, size)));
             let (x, dy, dx) = (x?, dy?, dx?);
             let weight = ins.get(2).map(|weight| cx.bind(weight)).transpose()?.unwrap_or(x);
             let of_rows = cx.bind_range(&statistics, 2 * run.start..2 * run.end)?;

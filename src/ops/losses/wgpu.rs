@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    wgpu::{Cx, In, Out, ROW_THREADS, View, lanes, row_groups},
+    wgpu::{Cx, In, Out, ROW_THREADS, View, lanes, row_groups, times},
 };
 use std::ops::Range;
 
@@ -103,14 +103,13 @@ pub(super) fn class_loss_grad<K: ClassKind>(
 ) -> Result<()> {
     let (dy, x) = (&ins[0], &ins[1]);
     let (rows, classes, factor, tuning) = class_settings::<K>(reduction, &ins[1..]);
-    let of = |run: &Range<usize>| run.start * classes..run.end * classes;
-    for run in cx.cut(rows, |run| [(*x, of(run)), (*dx, of(run))])? {
+    for run in cx.cut(rows, |run| [(*x, times(run, classes)), (*dx, times(run, classes))])? {
         let slices = [
-            cx.bind_range(x, of(&run))?,
+            cx.bind_range(x, times(&run, classes))?,
             cx.bind(&ins[2])?,
             cx.bind(ins.get(3).unwrap_or(dy))?,
             cx.bind(dy)?,
-            cx.bind_range(dx, of(&run))?,
+            cx.bind_range(dx, times(&run, classes))?,
         ];
         let params = class::ClassLossParams {
             x_first: slices[0].first,
@@ -211,9 +210,8 @@ impl Entropy {
         let (p, h) = (&ins[0], &outs[0]);
         let (rows, size) = entropy_sizes(p);
         let lanes = lanes(size, 1);
-        let of = |run: &Range<usize>| run.start * size..run.end * size;
-        for run in cx.cut(rows, |run| [(*p, of(run))])? {
-            let slices = [cx.bind_range(p, of(&run))?, cx.bind_range(h, run.clone())?];
+        for run in cx.cut(rows, |run| [(*p, times(run, size))])? {
+            let slices = [cx.bind_range(p, times(&run, size))?, cx.bind_range(h, run.clone())?];
             let params = rows::EntropyParams {
                 p_first: slices[0].first,
                 dh_first: 0,
@@ -236,10 +234,12 @@ impl EntropyGrad {
         if size == 0 {
             return Ok(());
         }
-        let of = |run: &Range<usize>| run.start * size..run.end * size;
-        for run in cx.cut(rows, |run| [(*p, of(run)), (*dp, of(run))])? {
-            let slices =
-                [cx.bind_range(p, of(&run))?, cx.bind_range(dh, run.clone())?, cx.bind_range(dp, of(&run))?];
+        for run in cx.cut(rows, |run| [(*p, times(run, size)), (*dp, times(run, size))])? {
+            let slices = [
+                cx.bind_range(p, times(&run, size))?,
+                cx.bind_range(dh, run.clone())?,
+                cx.bind_range(dp, times(&run, size))?,
+            ];
             let params = rows::EntropyParams {
                 p_first: slices[0].first,
                 dh_first: slices[1].first,
@@ -248,7 +248,7 @@ impl EntropyGrad {
                 size: size as u32,
                 eps: self.eps as f32,
             };
-            let groups = cx.groups(of(&run).len().div_ceil(ROW_THREADS as usize))?;
+            let groups = cx.groups(times(&run, size).len().div_ceil(ROW_THREADS as usize))?;
             cx.launch(&rows::GRAD, &[ROW_THREADS, 1], &params, &slices, groups)?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::{Philox, RandomWords};
 use crate::{
     error::Result,
-    wgpu::{Cx, In, Out},
+    wgpu::{Cx, In, Out, times},
 };
 use std::ops::Range;
 
@@ -25,12 +25,11 @@ mod kernels {
 impl Philox {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let (counter, key, words) = (&ins[0], &ins[1], &outs[0]);
-        let of = |run: &Range<usize>, size: usize| run.start * size..run.end * size;
-        for run in cx.cut(counter.dims[0], |run| [(*counter, of(run, 4)), (*words, of(run, 4))])? {
+        for run in cx.cut(counter.dims[0], |run| [(*counter, times(run, 4)), (*words, times(run, 4))])? {
             let slices = [
-                cx.bind_range(counter, of(&run, 4))?,
-                cx.bind_range(key, of(&run, 2))?,
-                cx.bind_range(words, of(&run, 4))?,
+                cx.bind_range(counter, times(&run, 4))?,
+                cx.bind_range(key, times(&run, 2))?,
+                cx.bind_range(words, times(&run, 4))?,
             ];
             let params = kernels::PhiloxParams {
                 counter_first: slices[0].first,

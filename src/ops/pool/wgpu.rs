@@ -3,9 +3,8 @@
 use super::{MaxPool2d, MaxPool2dGrad};
 use crate::{
     error::Result,
-    wgpu::{Cx, In, Out},
+    wgpu::{Cx, In, Out, times},
 };
-use std::ops::Range;
 
 mod forward {
     crate::wgpu_params! {
@@ -38,22 +37,17 @@ mod grad {
     pub(super) const THREADS: usize = 128;
 }
 
-/// The elements of some planes of `size` elements.
-fn elements(planes: &Range<usize>, size: usize) -> Range<usize> {
-    planes.start * size..planes.end * size
-}
-
 impl MaxPool2d {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let (x, y, codes) = (&ins[0], &outs[0], &outs[1]);
         let [image, output] = [x, y].map(|view| [view.dims[2], view.dims[3]]);
         let (pixels, windows) = (image[0] * image[1], output[0] * output[1]);
         let planes = x.dims[0] * x.dims[1];
-        for run in cx.cut(planes, |run| [(*x, elements(run, pixels)), (*y, elements(run, windows))])? {
+        for run in cx.cut(planes, |run| [(*x, times(run, pixels)), (*y, times(run, windows))])? {
             let slices = [
-                cx.bind_range(x, elements(&run, pixels))?,
-                cx.bind_range(y, elements(&run, windows))?,
-                cx.bind_range(codes, elements(&run, windows))?,
+                cx.bind_range(x, times(&run, pixels))?,
+                cx.bind_range(y, times(&run, windows))?,
+                cx.bind_range(codes, times(&run, windows))?,
             ];
             let count = run.len() * windows;
             let params = forward::MaxPool2dParams {
@@ -86,11 +80,11 @@ impl MaxPool2dGrad {
         let [image, output] = [dx, dy].map(|view| [view.dims[2], view.dims[3]]);
         let (pixels, windows) = (image[0] * image[1], output[0] * output[1]);
         let planes = dx.dims[0] * dx.dims[1];
-        for run in cx.cut(planes, |run| [(*dx, elements(run, pixels)), (*dy, elements(run, windows))])? {
+        for run in cx.cut(planes, |run| [(*dx, times(run, pixels)), (*dy, times(run, windows))])? {
             let slices = [
-                cx.bind_range(dy, elements(&run, windows))?,
-                cx.bind_range(codes, elements(&run, windows))?,
-                cx.bind_range(dx, elements(&run, pixels))?,
+                cx.bind_range(dy, times(&run, windows))?,
+                cx.bind_range(codes, times(&run, windows))?,
+                cx.bind_range(dx, times(&run, pixels))?,
             ];
             let count = run.len() * pixels;
             let params = grad::MaxPool2dGradParams {

@@ -5,7 +5,6 @@ use crate::{
     error::Result,
     wgpu::{Cx, In, Kernel, Out, ROW_THREADS, lanes, row_groups},
 };
-use std::ops::Range;
 
 crate::wgpu_params! {
     struct SoftmaxParams { x_first: u32, dy_first: u32, y_first: u32, rows: u32, size: u32, inner: u32 }
@@ -53,27 +52,18 @@ fn launch<const N: usize>(
     axis: usize,
     tensors: [&In; N],
 ) -> Result<()> {
-    let (outer, size, inner) = tensors[0].dims.around(axis);
-    if size * inner == 0 {
-        return Ok(());
-    }
+    let (_, size, inner) = tensors[0].dims.around(axis);
     let lanes = lanes(size, inner);
-    let elements = |run: &Range<usize>| run.start * size * inner..run.end * size * inner;
-    for run in cx.cut(outer, |run| tensors.map(|tensor| (*tensor, elements(run))))? {
-        let mut slices = [cx.bind_range(tensors[0], elements(&run))?; N];
-        for (slice, tensor) in slices.iter_mut().zip(tensors) {
-            *slice = cx.bind_range(tensor, elements(&run))?;
-        }
+    cx.each_run(tensors, size * inner, |outer, slices| {
         let params = SoftmaxParams {
             x_first: slices[0].first,
             dy_first: slices[N - 2].first,
             y_first: slices[N - 1].first,
-            rows: (run.len() * inner) as u32,
+            rows: (outer * inner) as u32,
             size: size as u32,
             inner: inner as u32,
         };
-        let groups = cx.groups(row_groups(run.len() * inner, lanes))?;
-        cx.launch(kernel, &[ROW_THREADS, lanes], &params, &slices, groups)?;
-    }
-    Ok(())
+        let groups = cx.groups(row_groups(outer * inner, lanes))?;
+        cx.launch(kernel, &[ROW_THREADS, lanes], &params, &slices, groups)
+    })
 }

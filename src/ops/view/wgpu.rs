@@ -45,13 +45,10 @@ mod fill_kernels {
 
 /// Sets every word of `y` to `word`.
 pub(crate) fn fill(cx: &Cx, y: &Out, word: u32) -> Result<()> {
-    for run in cx.cut(y.dims.elements(), |run| [(*y, run.clone())])? {
-        let slice = cx.bind_range(y, run.clone())?;
-        let params = fill_kernels::FillParams { y_first: slice.first, count: run.len() as u32, word };
-        let groups = cx.groups(run.len().div_ceil(RUN))?;
-        cx.launch(&fill_kernels::WORDS, &[THREADS, STEPS], &params, &[slice], groups)?;
-    }
-    Ok(())
+    cx.each_run([y], 1, |count, slices| {
+        let params = fill_kernels::FillParams { y_first: slices[0].first, count: count as u32, word };
+        cx.launch(&fill_kernels::WORDS, &[THREADS, STEPS], &params, &slices, cx.groups(count.div_ceil(RUN))?)
+    })
 }
 
 /// Copies a box of 4-byte elements from `x` to `y`. Its axes, outermost first, have distances in x and in y;
