@@ -13,12 +13,15 @@ fn column_of(n: u32) -> Column {
     return Column(at, select(NOWHERE, row, pixel.x < params.batch), col);
 }
 
-// Step k is a channel and a tap.
-fn step_of(k: u32) -> Step {
-    let line = k / max(params.taps_across, 1u);
-    let u = k - line * params.taps_across;
-    let channel = line / max(params.taps_down, 1u);
-    let t = line - channel * params.taps_down;
+// A step is a channel and a tap.
+fn digits() -> vec2<u32> {
+    return vec2<u32>(params.taps_down, params.taps_across);
+}
+
+fn step_of(digit: vec3<u32>) -> Step {
+    let channel = digit.x;
+    let t = digit.y;
+    let u = digit.z;
     let row = i32(t) * params.tap_row_step;
     let col = i32(u) * params.tap_col_step;
     let a = channel * params.weight_in + t * params.weight_down + u * params.weight_across;
@@ -41,17 +44,13 @@ fn conv2d_f32(
     let depth = params.in_channels * params.taps_down * params.taps_across;
     product(thread, tile_m, tile_n, 0u, depth, extent);
 
-    for (var j = 0u; j < COLS; j++) {
+    for (var j = 0u; j < COLS; j++) { // unrolled
         let pixel = pixel_of(tile_n + own_col(thread) + j * ACROSS);
-        if pixel.x >= params.batch {
-            break;
-        }
-        for (var i = 0u; i < ROWS; i++) {
+        for (var i = 0u; i < ROWS; i++) { // unrolled
             let m = tile_m + own_row(thread) + i;
-            if m >= params.out_channels {
-                break;
+            if pixel.x < params.batch && m < params.out_channels {
+                finish(pixel, group.z, m, c[j * QUADS + i / 4u][i % 4u]);
             }
-            finish(pixel, group.z, m, c[j * QUADS + i / 4u][i % 4u]);
         }
     }
 }

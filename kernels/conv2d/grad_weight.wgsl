@@ -63,12 +63,15 @@ fn column_of(n: u32) -> Column {
     return Column(at, select(NOWHERE, i32(i), n < columns()), i32(j));
 }
 
-// Step k is a pixel of dy.
-fn step_of(k: u32) -> Step {
-    let line = k / params.out_width;
-    let q = k - line * params.out_width;
-    let image = line / params.out_height;
-    let r = line - image * params.out_height;
+// A step is a pixel of dy.
+fn digits() -> vec2<u32> {
+    return vec2<u32>(params.out_height, params.out_width);
+}
+
+fn step_of(digit: vec3<u32>) -> Step {
+    let image = digit.x;
+    let r = digit.y;
+    let q = digit.z;
     let row = i32(r * params.stride_height) - i32(params.top);
     let col = i32(q * params.stride_width) - i32(params.left);
     let a = image * params.dy_image + r * params.out_width + q;
@@ -95,14 +98,11 @@ fn grad_weight_f32(
     product(thread, tile_m, tile_n, first, end, Extent(params.out_channels, plane, params.height, params.width));
 
     let to = params.parts_first + split * params.weights + channels * params.out_channels * columns();
-    for (var i = 0u; i < ROWS; i++) {
+    for (var i = 0u; i < ROWS; i++) { // unrolled
         let m = tile_m + own_row(thread) + i;
-        if m >= params.out_channels {
-            break;
-        }
-        for (var j = 0u; j < COLS; j++) {
+        for (var j = 0u; j < COLS; j++) { // unrolled
             let n = tile_n + own_col(thread) + j * ACROSS;
-            if n < columns() {
+            if m < params.out_channels && n < columns() {
                 parts[to + m * columns() + n] = c[j * QUADS + i / 4u][i % 4u];
             }
         }

@@ -1,6 +1,9 @@
 //! How a launch file describes a kernel: its texts, its entry point, its parameter struct and its tuning constants.
 
-use super::reflect::{Facts, reflect};
+use super::{
+    reflect::{Facts, reflect},
+    unroll::unroll,
+};
 use std::{
     marker::PhantomData,
     sync::{
@@ -50,7 +53,7 @@ impl<P: Params> Kernel<P> {
         *self.id.get_or_init(|| KERNELS.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The module's text with the tuning constants set.
+    /// The module's text with the tuning constants set and marked loops written out.
     pub(super) fn text(&self, tuning: Tuning) -> Result<String, String> {
         if tuning.len() != self.tuning.len() {
             return Err(format!("{} tuning values for {:?}", tuning.len(), self.tuning));
@@ -63,7 +66,7 @@ impl<P: Params> Kernel<P> {
             let range = range.ok_or_else(|| format!("the text has no line `{line}…;`"))?;
             text.replace_range(range, &format!("{value}u"));
         }
-        Ok(text)
+        unroll(&text)
     }
 
     /// What the text with these tuning constants says about itself; an error if it is not valid WGSL or its parameter

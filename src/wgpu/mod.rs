@@ -31,6 +31,7 @@ mod tests;
 mod tiles;
 mod trace;
 mod transfer;
+mod unroll;
 mod walk;
 
 pub use ::wgpu as api;
@@ -46,7 +47,7 @@ pub use recorder::{Counts, LAUNCHES_PER_SUBMISSION};
 pub use reflect::{Access, Facts};
 pub use rows::{ROW_THREADS, lanes, row_groups};
 pub(crate) use run::{run, run_in_place};
-pub(crate) use tiles::{TILE_N, tile, tile_m};
+pub(crate) use tiles::{Blocks, TILE_N, block_of_thread, tile, tile_m};
 pub use trace::{Timing, Timings};
 pub use transfer::Download;
 pub(crate) use transfer::read_back;

@@ -1,7 +1,8 @@
 //! Matrix products as parts of larger operations: `kernels/common/product.wgsl`.
 
-use super::{Cx, TILE_N, View, tile, tile_m};
+use super::{Blocks, Cx, Slice, TILE_N, View, tile_m};
 use crate::error::Result;
+use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
 
 crate::wgpu_params! {
@@ -17,25 +18,52 @@ crate::wgpu_params! {
 
 mod apart {
     crate::wgpu_kernel! {
-        op: "product", texts: ["common/grid", "common/product", "common/product_apart"],
-        params: super::ProductParams, tuning: [TILE_M, ROWS, COLS],
-        F32 = "product_f32", tried with [[8, 8, 1], [16, 8, 2], [32, 8, 4], [64, 8, 8], [64, 4, 4], [8, 4, 2]];
+        op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_apart"],
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
+        F32 = "product_f32", tried with [
+            [8, 64, 16, 8, 1], [16, 64, 16, 8, 2], [32, 64, 16, 8, 4], [64, 64, 16, 8, 8],
+            [64, 64, 16, 4, 4], [8, 64, 16, 4, 2],
+        ];
+    }
+}
+
+mod apart_in_registers {
+    crate::wgpu_kernel! {
+        op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_apart"],
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS],
+        F32 = "product_f32", tried with [[16, 16, 8], [8, 16, 8]];
     }
 }
 
 mod biased {
     crate::wgpu_kernel! {
-        op: "product", texts: ["common/grid", "common/product", "common/product_bias"],
-        params: super::ProductParams, tuning: [TILE_M, ROWS, COLS],
-        F32 = "product_f32", tried with [[8, 8, 1], [64, 8, 8]];
+        op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_bias"],
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
+        F32 = "product_f32", tried with [[8, 64, 16, 8, 1], [64, 64, 16, 8, 8]];
+    }
+}
+
+mod biased_in_registers {
+    crate::wgpu_kernel! {
+        op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_bias"],
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS],
+        F32 = "product_f32", tried with [[16, 16, 8], [8, 16, 8]];
     }
 }
 
 mod within {
     crate::wgpu_kernel! {
-        op: "product", texts: ["common/grid", "common/product", "common/product_within"],
-        params: super::ProductParams, tuning: [TILE_M, ROWS, COLS],
-        F32 = "product_f32", tried with [[8, 8, 1], [16, 8, 2], [32, 8, 4], [64, 8, 8]];
+        op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_within"],
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
+        F32 = "product_f32", tried with [[8, 64, 16, 8, 1], [64, 64, 16, 8, 8]];
+    }
+}
+
+mod within_in_registers {
+    crate::wgpu_kernel! {
+        op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_within"],
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS],
+        F32 = "product_f32", tried with [[16, 16, 8], [8, 16, 8]];
     }
 }
 
@@ -341,18 +369,22 @@ impl Product {
             bias_m: self.swapped.into(),
             bias_n: (!self.swapped).into(),
         };
-        let [tile_m, _, _, rows, cols] = tile(cx, self.m.len);
-        let tuning = [tile_m, rows, cols];
-        let tiles = work.m.len().div_ceil(tile_m as usize) * work.n.len().div_ceil(TILE_N);
+        let blocks = Blocks::new(cx, self.m.len);
+        let [tile_m, tile_n] = blocks.tile();
+        let tiles = work.m.len().div_ceil(tile_m) * work.n.len().div_ceil(tile_n);
         let groups = cx.groups(tiles * work.z.len())?;
         // A buffer has one kind of access in a launch.
         let shared = views[..2].iter().any(|view| std::ptr::eq(view.buffer, views[2].buffer));
-        if let Some(bias) = bias {
-            let slices = [slices[0], slices[1], bias, slices[2]];
-            return cx.launch(&biased::F32, &tuning, &params, &slices, groups);
+        let [a, b, c] = slices;
+        let (slices, [tiled, in_registers]): (SmallVec<[Slice; 4]>, _) = match bias {
+            Some(bias) => (smallvec![a, b, bias, c], [&biased::F32, &biased_in_registers::F32]),
+            None if shared => (smallvec![a, b, c], [&within::F32, &within_in_registers::F32]),
+            None => (smallvec![a, b, c], [&apart::F32, &apart_in_registers::F32]),
+        };
+        match &blocks {
+            Blocks::Tiles(tuning) => cx.launch(tiled, tuning, &params, &slices, groups),
+            Blocks::Registers(tuning) => cx.launch(in_registers, tuning, &params, &slices, groups),
         }
-        let kernel = if shared { &within::F32 } else { &apart::F32 };
-        cx.launch(kernel, &tuning, &params, &slices, groups)
     }
 }
 

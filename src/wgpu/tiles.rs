@@ -1,9 +1,10 @@
 //! Tiles of the matrix products behind convolution, linear layers and attention: the part of a result that a workgroup
 //! computes, and how much of it one thread keeps in registers.
 //!
-//! The tile follows from the shape, so that sums cut into parts have the same parts everywhere. What a thread has of it
-//! follows from the adapter: GPUs want many threads of 4 by 4 elements, which hide the time that memory takes; a processor,
-//! which runs a workgroup's threads one after another, wants few with much in registers. No bit depends on it.
+//! The sums that a long product is cut into follow from the shape alone, so that they are the same everywhere. How its
+//! elements are shared among threads follows from the adapter too: GPUs want tiles in workgroup memory and many threads of
+//! 4 by 4 elements, which hide the time that memory takes; a processor, which runs a workgroup's threads one after
+//! another and to which every load is dear, wants few threads with much in registers. No bit depends on it.
 
 use super::{AdapterKind, Cx};
 
@@ -22,7 +23,40 @@ pub(crate) fn tile_m(rows: usize) -> usize {
     }
 }
 
-/// The tuning constants TILE_M, TILE_N, TILE_K, ROWS and COLS of a product with so many rows on a device.
+/// How the elements of a product are shared among threads: the tuning constants of one of two texts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Blocks {
+    /// TILE_M, TILE_N, TILE_K, ROWS and COLS of tiles in workgroup memory.
+    Tiles([u32; 5]),
+    /// ROWS, COLS and THREADS of blocks in registers alone.
+    Registers([u32; 3]),
+}
+
+impl Blocks {
+    /// What suits a device, for a product with so many rows.
+    pub(crate) fn new(cx: &Cx, rows: usize) -> Blocks {
+        match cx.device().adapter().kind {
+            AdapterKind::Software => Blocks::Registers(block_of_thread(rows)),
+            _ => Blocks::Tiles(tile(cx, rows)),
+        }
+    }
+
+    /// Rows and columns that one workgroup computes.
+    pub(crate) fn tile(&self) -> [usize; 2] {
+        match *self {
+            Blocks::Tiles([rows, cols, ..]) => [rows, cols].map(|n| n as usize),
+            Blocks::Registers([rows, cols, threads]) => [rows, cols * threads].map(|n| n as usize),
+        }
+    }
+}
+
+/// ROWS, COLS and THREADS for so many rows. Twice the block takes llvmpipe six times as long to compile and runs hardly
+/// faster.
+pub(crate) fn block_of_thread(rows: usize) -> [u32; 3] {
+    [tile_m(rows).clamp(4, 16) as u32, 16, 8]
+}
+
+/// TILE_M, TILE_N, TILE_K, ROWS and COLS for so many rows on a device.
 pub(crate) fn tile(cx: &Cx, rows: usize) -> [u32; 5] {
     let tile_m = tile_m(rows) as u32;
     let limits = cx.device().limits();

@@ -28,6 +28,12 @@ pub enum Algorithm {
     Naive,
     /// Tiles in workgroup memory, four results a thread. wgpu only: the second rung.
     Tiled,
+    /// Tiles in workgroup memory, a block of results in each thread's registers. wgpu only: the third rung, and
+    /// [`Algorithm::Direct`] on adapters that are GPUs.
+    Blocked,
+    /// A block of results in each thread's registers, and no workgroup memory. wgpu only: the fourth rung, and
+    /// [`Algorithm::Direct`] on adapters that are a processor.
+    Registers,
 }
 
 impl Conv2d {
@@ -54,7 +60,9 @@ impl Conv2d {
         let has = match self.algorithm {
             Algorithm::Auto | Algorithm::Direct => true,
             Algorithm::Winograd2 | Algorithm::Winograd4 => device == DeviceKind::Cpu,
-            Algorithm::Naive | Algorithm::Tiled => device == DeviceKind::Wgpu,
+            Algorithm::Naive | Algorithm::Tiled | Algorithm::Blocked | Algorithm::Registers => {
+                device == DeviceKind::Wgpu
+            }
         };
         match has {
             true => Ok(()),

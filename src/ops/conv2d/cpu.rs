@@ -45,7 +45,11 @@ fn sizes(dims: &[usize]) -> [usize; 4] {
 pub(crate) fn form(algorithm: Algorithm, s: &Shape) -> Option<Size> {
     let [image, output] = [s.image, s.output].map(|[h, w]| h.min(w));
     match algorithm {
-        Algorithm::Direct | Algorithm::Naive | Algorithm::Tiled => None,
+        Algorithm::Direct
+        | Algorithm::Naive
+        | Algorithm::Tiled
+        | Algorithm::Blocked
+        | Algorithm::Registers => None,
         Algorithm::Winograd2 => Some(Size::Two),
         Algorithm::Winograd4 => Some(Size::Four),
         Algorithm::Auto => {

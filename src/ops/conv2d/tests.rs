@@ -66,7 +66,7 @@ fn the_rungs_of_the_ladder_give_the_same_bits() {
                 continue;
             }
             let want = bits(&run(Algorithm::Direct).unwrap());
-            for rung in [Algorithm::Naive, Algorithm::Tiled] {
+            for rung in [Algorithm::Naive, Algorithm::Tiled, Algorithm::Blocked, Algorithm::Registers] {
                 assert_eq!(bits(&run(rung).unwrap()), want, "{rung:?} of {case:?}");
             }
         }
@@ -192,4 +192,50 @@ fn misuse_is_a_typed_error() {
     assert!(conv2d(&x, &random([6, 4, 7, 7], 2), None, Conv2d::new(1, 0)).is_err());
     assert!(conv2d(&x, &weight, Some(&random([5], 1)), Conv2d::new(1, 1)).is_err());
     assert!(conv2d(&random([4, 5, 5], 1), &weight, None, Conv2d::new(1, 1)).is_err());
+}
+
+#[test]
+#[ignore = "prints times"]
+fn times_of_the_rungs() {
+    on_each_device(crate::device::Arms { wgpu: true, cuda: false }, |device| {
+        if device.kind() != crate::DeviceKind::Wgpu {
+            return;
+        }
+        for (x, out, k, conv) in [
+            ([20, 64, 13, 13], 64, 3, Conv2d::new(1, 1)),
+            ([20, 128, 7, 7], 128, 3, Conv2d::new(1, 1)),
+            ([20, 1, 50, 50], 64, 7, Conv2d::new(2, 3)),
+            ([20, 64, 13, 13], 128, 3, Conv2d::new(2, 1)),
+            ([20, 64, 13, 13], 128, 1, Conv2d::new(2, 0)),
+        ] {
+            let channels = x[1];
+            let image = [x[2], x[3]];
+            let x = random(x, 1).to_device(device).unwrap();
+            let w = random([out, channels, k, k], 2).to_device(device).unwrap();
+            let dy = run1(&conv, &[&x, &w]).unwrap();
+            for rung in [Algorithm::Blocked, Algorithm::Registers] {
+                let time = |f: &dyn Fn() -> Tensor| {
+                    let mut best = f64::MAX;
+                    let start = std::time::Instant::now();
+                    crate::ops::narrow(&f(), 0, 0..1).unwrap().to_vec::<f32>().unwrap();
+                    print!("(first {:.0} ms) ", start.elapsed().as_secs_f64() * 1e3);
+                    for _ in 0..4 {
+                        let start = std::time::Instant::now();
+                        let y = f();
+                        crate::ops::narrow(&y, 0, 0..1).unwrap().to_vec::<f32>().unwrap();
+                        best = best.min(start.elapsed().as_secs_f64());
+                    }
+                    best * 1e3
+                };
+                let conv = conv.by(rung);
+                println!(
+                    "{:?} {k}x{k} {rung:?}: forward {:.2} grad_input {:.2} grad_weight {:.2} ms",
+                    x.dims(),
+                    time(&|| run1(&conv, &[&x, &w]).unwrap()),
+                    time(&|| run1(&Conv2dGradInput { conv, image }, &[&dy, &w]).unwrap()),
+                    time(&|| run1(&Conv2dGradWeight { conv, kernel: [k, k] }, &[&x, &dy]).unwrap())
+                );
+            }
+        }
+    });
 }

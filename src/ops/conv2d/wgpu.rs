@@ -6,7 +6,7 @@ use crate::{
     DType, DeviceKind,
     device::Meta,
     error::{Error, Result},
-    wgpu::{Cx, In, Out, TILE_N, View, tile},
+    wgpu::{Blocks, Cx, In, Out, TILE_N, View, block_of_thread, tile},
 };
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -24,14 +24,22 @@ mod gather {
         }
     }
     crate::wgpu_kernel! {
-        op: "conv2d", texts: ["conv2d/product", "conv2d/gather", "conv2d/conv2d"], params: Conv2dParams,
-        tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, RESIDUAL, RELU, BYTES],
+        op: "conv2d", texts: ["conv2d/operands", "conv2d/tiles", "conv2d/gather", "conv2d/conv2d"],
+        params: Conv2dParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, RESIDUAL, RELU, BYTES],
         F32 = "conv2d_f32",
         tried with [
             [64, 64, 16, 8, 8, 0, 0, 0], [32, 64, 16, 8, 4, 1, 1, 0], [16, 64, 16, 8, 2, 0, 1, 1],
             [8, 64, 16, 8, 1, 0, 0, 0], [16, 64, 16, 4, 1, 0, 0, 0],
             [64, 64, 16, 4, 4, 0, 0, 0], [8, 64, 16, 4, 2, 0, 0, 0],
         ];
+    }
+}
+
+mod in_registers {
+    crate::wgpu_kernel! {
+        op: "conv2d", texts: ["conv2d/operands", "conv2d/registers", "conv2d/gather", "conv2d/conv2d"],
+        params: super::gather::Conv2dParams, tuning: [ROWS, COLS, THREADS, RESIDUAL, RELU, BYTES],
+        F32 = "conv2d_f32", tried with [[16, 8, 16, 0, 0, 0], [8, 8, 16, 1, 1, 0], [4, 8, 16, 0, 1, 1]];
     }
 }
 
@@ -54,10 +62,18 @@ mod grad_weight {
         }
     }
     crate::wgpu_kernel! {
-        op: "conv2d_grad_weight", texts: ["conv2d/product", "conv2d/grad_weight"], params: GradWeightParams,
-        tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
+        op: "conv2d_grad_weight", texts: ["conv2d/operands", "conv2d/tiles", "conv2d/grad_weight"],
+        params: GradWeightParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
         F32 = "grad_weight_f32",
         tried with [[64, 64, 16, 8, 8], [32, 64, 16, 8, 4], [16, 64, 16, 8, 2], [8, 64, 16, 8, 1]];
+    }
+}
+
+mod grad_weight_in_registers {
+    crate::wgpu_kernel! {
+        op: "conv2d_grad_weight", texts: ["conv2d/operands", "conv2d/registers", "conv2d/grad_weight"],
+        params: super::grad_weight::GradWeightParams, tuning: [ROWS, COLS, THREADS],
+        F32 = "grad_weight_f32", tried with [[16, 8, 16], [8, 8, 16], [4, 8, 16]];
     }
 }
 
@@ -74,10 +90,14 @@ mod add_parts {
     pub(super) const THREADS: usize = 64;
 }
 
-/// TILE_M, TILE_N, TILE_K, ROWS, COLS for so many output channels: those of every product, or, on the rung below, four
-/// elements a thread.
-fn tuning(cx: &Cx, algorithm: Algorithm, channels: usize) -> [u32; 5] {
-    if algorithm == Algorithm::Tiled { [16, 64, 16, 4, 1] } else { tile(cx, channels) }
+/// How the elements of a product with so many rows are shared among threads.
+fn blocks(cx: &Cx, algorithm: Algorithm, channels: usize) -> Blocks {
+    match algorithm {
+        Algorithm::Tiled => Blocks::Tiles([16, 64, 16, 4, 1]),
+        Algorithm::Blocked => Blocks::Tiles(tile(cx, channels)),
+        Algorithm::Registers => Blocks::Registers(block_of_thread(channels)),
+        _ => Blocks::new(cx, channels),
+    }
 }
 
 fn sizes(dims: &[usize]) -> [usize; 4] {
@@ -111,12 +131,15 @@ fn launch(
     let channels = params.out_channels as usize;
     let most = cx.groups_per_axis();
     let epilogue = [then.residual.is_some().into(), then.relu.into(), (x.dtype == DType::U8).into()];
-    let (kernel, tile_m, tile_n, tuning): (_, _, _, SmallVec<[u32; 8]>) = match algorithm {
-        Algorithm::Naive => (&naive::F32, 1, naive::THREADS, epilogue.as_slice().into()),
+    let with_epilogue = |tuning: &[u32]| tuning.iter().chain(&epilogue).copied().collect();
+    let (kernel, [tile_m, tile_n], tuning): (_, _, SmallVec<[u32; 8]>) = match algorithm {
+        Algorithm::Naive => (&naive::F32, [1, naive::THREADS], with_epilogue(&[])),
         _ => {
-            let tile = tuning(cx, algorithm, channels);
-            let tuning = tile.iter().chain(&epilogue).copied().collect();
-            (&gather::F32, tile[0] as usize, TILE_N, tuning)
+            let blocks = blocks(cx, algorithm, channels);
+            match &blocks {
+                Blocks::Tiles(tuning) => (&gather::F32, blocks.tile(), with_epilogue(tuning)),
+                Blocks::Registers(tuning) => (&in_registers::F32, blocks.tile(), with_epilogue(tuning)),
+            }
         }
     };
     let weights = cx.bind(weight)?;
@@ -348,11 +371,17 @@ impl Conv2dGradWeight {
         let [x_first, dy_first, parts_first] = slices.map(|slice| slice.first);
         let params = grad_weight::GradWeightParams { x_first, dy_first, parts_first, ..params };
         let columns = (params.in_channels * params.kernel_height * params.kernel_width) as usize;
-        let channels = params.out_channels;
-        let tuning = tuning(cx, self.conv.algorithm, channels as usize);
-        let grid =
-            [columns.div_ceil(TILE_N) as u32, channels.div_ceil(tuning[0]), groups as u32 * params.splits];
-        cx.launch(&grad_weight::F32, &tuning, &params, &slices, grid)
+        let channels = params.out_channels as usize;
+        let blocks = blocks(cx, self.conv.algorithm, channels);
+        let [tile_m, tile_n] = blocks.tile();
+        let tiles = [columns.div_ceil(tile_n) as u32, channels.div_ceil(tile_m) as u32];
+        let grid = [tiles[0], tiles[1], groups as u32 * params.splits];
+        match &blocks {
+            Blocks::Tiles(tuning) => cx.launch(&grad_weight::F32, tuning, &params, &slices, grid),
+            Blocks::Registers(tuning) => {
+                cx.launch(&grad_weight_in_registers::F32, tuning, &params, &slices, grid)
+            }
+        }
     }
 }
 

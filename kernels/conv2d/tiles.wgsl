@@ -1,13 +1,6 @@
-// The matrix product behind a convolution and its gradients: c[m, n] = sum over k of a[m, k] * b[k, n], where b is not
-// a matrix in memory but gathered from images. A column n and a step k each say where they are in an image, and
-//
-//   a[m, k] = a[step.a + m * a_stride],   b[k, n] = image[column.at + step.b], or 0 outside of the image:
-//   row = column.row + step.row must be in 0..height, and col = column.col + step.col in 0..width.
-//
-// A workgroup computes a tile of TILE_M by TILE_N in steps of TILE_K, a thread ROWS by COLS of it in registers. Every
-// element is one chain of multiply-adds in ascending k, so its bits do not depend on the tile that it is in.
-//
-// A text that uses this defines what it is a product of: column_of, step_of, a_at, b_at and `product_params`.
+// The product of operands.wgsl in tiles of workgroup memory. A workgroup computes a tile of TILE_M by TILE_N in steps of
+// TILE_K, a thread ROWS by COLS of it in registers. Every element is one chain of multiply-adds in ascending k, so its
+// bits do not depend on the tile that it is in.
 const TILE_M: u32 = 64u;
 const TILE_N: u32 = 64u;
 const TILE_K: u32 = 16u;
@@ -17,29 +10,6 @@ const COLS: u32 = 8u;
 const ACROSS: u32 = TILE_N / COLS;             // threads along n
 const THREADS: u32 = ACROSS * (TILE_M / ROWS); // at least TILE_N, a multiple of it
 const QUADS: u32 = ROWS / 4u;
-
-// Far outside of any image.
-const NOWHERE: i32 = -0x40000000;
-
-struct Column {
-    at: u32,
-    row: i32,
-    col: i32,
-}
-
-struct Step {
-    a: u32,
-    b: u32,
-    row: i32,
-    col: i32,
-}
-
-struct Extent {
-    rows: u32, // of a
-    a_stride: u32,
-    height: u32,
-    width: u32,
-}
 
 var<workgroup> steps: array<Step, TILE_K>;
 var<workgroup> a_tile: array<vec4<f32>, TILE_K * TILE_M / 4u>; // (TILE_K, TILE_M)
@@ -58,11 +28,11 @@ fn own_col(thread: u32) -> u32 {
 // Computes the tile at (tile_m, tile_n) over the steps k_first..k_end into c.
 fn product(thread: u32, tile_m: u32, tile_n: u32, k_first: u32, k_end: u32, extent: Extent) {
     let column = column_of(tile_n + thread % TILE_N);
-    for (var at = 0u; at < COLS * QUADS; at++) {
+    for (var at = 0u; at < COLS * QUADS; at++) { // unrolled
         c[at] = vec4<f32>(0.0);
     }
     if thread < TILE_K {
-        steps[thread] = step_of(k_first + thread);
+        steps[thread] = step_of(digits_of(k_first + thread));
     }
     workgroupBarrier(); // the steps of the first tile are there
     for (var k = k_first; k < k_end; k += TILE_K) {
@@ -70,7 +40,7 @@ fn product(thread: u32, tile_m: u32, tile_n: u32, k_first: u32, k_end: u32, exte
         fetch_b(thread, column, k_end - k, extent);
         workgroupBarrier(); // both tiles are complete, and nobody reads the steps any more
         if thread < TILE_K {
-            steps[thread] = step_of(k + TILE_K + thread);
+            steps[thread] = step_of(digits_of(k + TILE_K + thread));
         }
         multiply(own_row(thread) / 4u, own_col(thread));
         workgroupBarrier(); // nobody reads the tiles any more, and the next steps are there
@@ -86,7 +56,7 @@ fn fetch_a(thread: u32, tile_m: u32, steps_left: u32, extent: Extent) {
         var value = vec4<f32>(0.0);
         if kk < steps_left {
             let start = steps[kk].a + m * extent.a_stride;
-            for (var i = 0u; i < 4u; i++) {
+            for (var i = 0u; i < 4u; i++) { // unrolled
                 if m + i < extent.rows {
                     value[i] = a_at(start + i * extent.a_stride);
                 }
@@ -100,11 +70,8 @@ fn fetch_a(thread: u32, tile_m: u32, steps_left: u32, extent: Extent) {
 fn fetch_b(thread: u32, column: Column, steps_left: u32, extent: Extent) {
     for (var kk = thread / TILE_N; kk < TILE_K; kk += THREADS / TILE_N) {
         var value = 0.0;
-        let row = column.row + steps[kk].row;
-        let col = column.col + steps[kk].col;
-        // A negative position is a very large one as an unsigned number.
-        if kk < steps_left && u32(row) < extent.height && u32(col) < extent.width {
-            value = b_at(column.at + steps[kk].b);
+        if kk < steps_left {
+            value = gathered(column, steps[kk], extent);
         }
         b_tile[kk * TILE_N + thread % TILE_N] = value;
     }
@@ -114,13 +81,13 @@ fn fetch_b(thread: u32, column: Column, steps_left: u32, extent: Extent) {
 fn multiply(quad: u32, col: u32) {
     for (var kk = 0u; kk < TILE_K; kk++) {
         var a: array<vec4<f32>, QUADS>;
-        for (var i = 0u; i < QUADS; i++) {
+        for (var i = 0u; i < QUADS; i++) { // unrolled
             a[i] = a_tile[kk * (TILE_M / 4u) + quad + i];
         }
-        for (var j = 0u; j < COLS; j++) {
-            let b = b_tile[kk * TILE_N + col + j * ACROSS];
-            for (var i = 0u; i < QUADS; i++) {
-                c[j * QUADS + i] = fma(a[i], vec4<f32>(b), c[j * QUADS + i]);
+        for (var j = 0u; j < COLS; j++) { // unrolled
+            let b = vec4<f32>(b_tile[kk * TILE_N + col + j * ACROSS]);
+            for (var i = 0u; i < QUADS; i++) { // unrolled
+                c[j * QUADS + i] = fma(a[i], b, c[j * QUADS + i]);
             }
         }
     }
