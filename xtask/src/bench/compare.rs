@@ -19,6 +19,8 @@ pub(crate) struct Plan {
 pub(crate) const CALM: f64 = 0.06;
 /// At most so many times the rounds asked for.
 const PATIENCE: usize = 4;
+/// Seconds of a call that is measured at its first request already.
+const LONG: f64 = 4.0;
 /// No further round begins after this.
 const LONGEST: Duration = Duration::from_secs(180);
 
@@ -30,6 +32,13 @@ struct Pair {
     peer: f64,
     /// Cores that other processes kept busy in the busier of the two.
     others: f64,
+}
+
+impl Pair {
+    fn new(ours: &Answer, peer: &Answer) -> Self {
+        let others = [ours, peer].into_iter().filter_map(|answer| answer.others[0]).fold(0.0, f64::max);
+        Pair { ours: ours.seconds[0], peer: peer.seconds[0], others }
+    }
 }
 
 /// The outcome for one case and one form of the peer.
@@ -69,7 +78,8 @@ pub(crate) fn measure(
     plan: &Plan,
 ) -> Result<Measured> {
     let request = Request { case, peer: form, threads: plan.threads, min_time: plan.min_time };
-    // Both prepare and warm up; only checksums and the form count.
+    let start = Instant::now();
+    // Both prepare and warm up; times count only if they are so long that more of them cost too much.
     let (mine, theirs) = (ours.ask(&request)?, peer.ask(&request)?);
     ensure!(
         mine.flops == theirs.flops,
@@ -80,14 +90,14 @@ pub(crate) fn measure(
     let form = theirs.peer.clone();
     ensure!(theirs.forms.contains_key(&form), "the peer ran {form}, which is none of its forms");
     let request = Request { peer: &form, ..request };
-    let (mut pairs, start) = (Vec::new(), Instant::now());
+    let first = Pair::new(&mine, &theirs);
+    let mut pairs: Vec<Pair> = if first.ours.max(first.peer) > LONG { vec![first] } else { Vec::new() };
     let enough = |pairs: &[Pair]| {
         counted(pairs, plan.rounds).len() == plan.rounds || pairs.len() == PATIENCE * plan.rounds
     };
     while pairs.is_empty() || !enough(&pairs) && start.elapsed() < LONGEST {
         let (mine, theirs) = (ours.ask(&request)?, peer.ask(&request)?);
-        let others = [&mine, &theirs].into_iter().filter_map(|a| a.others[0]).fold(0.0, f64::max);
-        pairs.push(Pair { ours: mine.seconds[0], peer: theirs.seconds[0], others });
+        pairs.push(Pair::new(&mine, &theirs));
     }
     let measured = summed_up(&pairs, plan.rounds, form, apart(&mine, &theirs), mine.flops);
     Ok(Measured { first: theirs.first, ..measured })
