@@ -13,15 +13,15 @@ use foveate::{
 /// x (n, inputs, side, side), weight (outputs, inputs, kernel, kernel), no bias.
 #[derive(Clone, Copy)]
 pub(crate) struct Layer {
-    n: usize,
-    inputs: usize,
-    side: usize,
-    outputs: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
+    pub(crate) n: usize,
+    pub(crate) inputs: usize,
+    pub(crate) side: usize,
+    pub(crate) outputs: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
     /// A stem's input is pixels: its backward pass needs the weight gradient only.
-    grad_input: bool,
+    pub(crate) grad_input: bool,
 }
 
 pub(crate) const LAYERS: [(&str, Layer); 10] = [
@@ -43,12 +43,6 @@ const fn layer([n, inputs, side, outputs]: [usize; 4], [kernel, stride, padding]
 }
 
 impl Layer {
-    /// The same for another number of images; the benchmarks of the CPU have one number.
-    #[allow(dead_code)]
-    pub(crate) const fn of(self, n: usize) -> Layer {
-        Layer { n, ..self }
-    }
-
     fn out_side(&self) -> usize {
         (self.side + 2 * self.padding - self.kernel) / self.stride + 1
     }

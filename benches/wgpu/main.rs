@@ -23,7 +23,7 @@ const PATCHES: usize = 20;
 fn cases() -> Vec<Case> {
     let layers = conv2d::LAYERS.into_iter().filter(|(name, _)| name.starts_with("50-"));
     let families = [
-        conv2d::cases(layers.map(|(name, layer)| (name, layer.of(PATCHES)))),
+        conv2d::cases(layers.map(|(name, layer)| (name, conv2d::Layer { n: PATCHES, ..layer }))),
         encoder::cases(PATCHES),
         selection::cases().into_iter().filter(|case| case.name == "selection/dense").collect(),
         cross_attention::cases([1, 100]),
@@ -34,10 +34,24 @@ fn cases() -> Vec<Case> {
 
 fn main() -> ExitCode {
     match Device::wgpu() {
-        Ok(device) => support::run(device, 10, cases),
+        Ok(device) => {
+            let done = support::run(device.clone(), 10, cases);
+            print_timings(&device);
+            done
+        }
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The time of every kernel, where `FOVEATE_TRACE` asked for it.
+fn print_timings(device: &Device) {
+    if let Device::Wgpu(device) = device
+        && let Ok(timings) = device.timings()
+        && !timings.0.is_empty()
+    {
+        eprintln!("{timings}");
     }
 }

@@ -90,8 +90,7 @@ impl Peer {
             if self.capped { "; that was too long, and the rest ran with the least tuning" } else { "" };
         (self.on == On::Wgpu).then(|| {
             format!(
-                "the first calls of burn's cases, in which it tunes and compiles its kernels, took {:.0} s together, \
-                 with what earlier runs have left in target/environment{capped}",
+                "the first calls of burn's cases, in which it tunes and compiles its kernels, took {:.0} s together{capped}",
                 self.tuned
             )
         })

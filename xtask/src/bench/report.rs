@@ -32,7 +32,11 @@ impl Row {
     fn cells(&self) -> [String; 10] {
         let m = &self.measured;
         let goal = goal(&self.case, &m.form);
-        let rate = if m.flops > 0 { format!("{:.0}", m.flops as f64 / m.ours * 1e-9) } else { String::new() };
+        let rate = match m.flops as f64 / m.ours * 1e-9 {
+            0.0 => String::new(),
+            slow @ ..20.0 => format!("{slow:.1}"),
+            rate => format!("{rate:.0}"),
+        };
         let others = if m.repeated > 0 {
             format!("{:.2} ({} repeated)", m.others, m.repeated)
         } else {
