@@ -47,11 +47,11 @@ impl Layer {
         (self.side + 2 * self.padding - self.kernel) / self.stride + 1
     }
 
-    fn flops(&self) -> usize {
+    pub(crate) fn flops(&self) -> usize {
         2 * self.n * self.outputs * self.out_side().pow(2) * self.inputs * self.kernel.pow(2)
     }
 
-    fn about(&self, what: &str) -> String {
+    pub(crate) fn about(&self, what: &str) -> String {
         let Layer { n, inputs, side, outputs, kernel, stride, padding, .. } = self;
         format!(
             "{what}, {n}x{inputs}x{side}x{side} -> {outputs} channels, \
@@ -70,16 +70,14 @@ impl Layer {
         ])
     }
 
-    fn forward(&self) -> Result<Call> {
+    pub(crate) fn forward(&self, conv: Conv2d) -> Result<Call> {
         let [x, weight, _] = self.tensors()?;
-        let conv = Conv2d::new(self.stride, self.padding);
         one(move || ops::conv2d(&x, &weight, None, conv))
     }
 
     /// The gradients of input and weight, without a tape around them.
-    fn backward(&self) -> Result<Call> {
+    fn backward(&self, conv: Conv2d) -> Result<Call> {
         let [x, weight, dy] = self.tensors()?;
-        let conv = Conv2d::new(self.stride, self.padding);
         let to_weight = Conv2dGradWeight { conv, kernel: [self.kernel; 2] };
         let to_input = Conv2dGradInput { conv, image: [self.side; 2] };
         let grad_input = self.grad_input;
@@ -99,9 +97,11 @@ pub(crate) fn cases(layers: impl IntoIterator<Item = (&'static str, Layer)>) -> 
         let forward = format!("conv2d/{name}/forward");
         let backward = format!("conv2d/{name}/backward");
         let products = 1 + usize::from(layer.grad_input);
+        let conv = Conv2d::new(layer.stride, layer.padding);
         [
-            Case::new(&forward, &layer.about("convolution"), move || layer.forward()).flops(layer.flops()),
-            Case::new(&backward, &layer.about(what), move || layer.backward())
+            Case::new(&forward, &layer.about("convolution"), move || layer.forward(conv))
+                .flops(layer.flops()),
+            Case::new(&backward, &layer.about(what), move || layer.backward(conv))
                 .flops(layer.flops() * products),
         ]
     });

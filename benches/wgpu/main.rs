@@ -8,6 +8,7 @@ mod conv2d;
 mod cross_attention;
 #[path = "../encoder.rs"]
 mod encoder;
+mod ladder;
 mod operations;
 #[path = "../selection.rs"]
 mod selection;
@@ -29,7 +30,12 @@ fn cases() -> Vec<Case> {
         cross_attention::cases([1, 100]),
         operations::cases(),
     ];
-    families.into_iter().flatten().collect()
+    let mut cases: Vec<Case> = families.into_iter().flatten().collect();
+    if !std::env::args().any(|argument| argument == "--serve") {
+        // Nobody has them beside this crate.
+        cases.extend(ladder::cases(PATCHES));
+    }
+    cases
 }
 
 fn main() -> ExitCode {

@@ -1,6 +1,6 @@
 // A batch of matrix products of any layout:
 //
-//   c[z][m, n] = (c[z][m, n] if `add`) + scale * (sum over k of a[z][m, k] * b[z][k, n]) + (bias[m or n] if there is one)
+//   c[z][m, n] = (c[z][m, n] if ADD) + scale * (sum over k of a[z][m, k] * b[z][k, n]) + (bias[m or n] if there is one)
 //
 // An index i of an axis lies i / inner * outer + i % inner * step elements from the first, with outer and step for each
 // operand: so m may run over two axes of a tensor that are not neighbours. A long k may be cut into `splits`, whose sums
@@ -9,6 +9,8 @@
 // A workgroup computes a tile of TILE_M by TILE_N, as product_tiles.wgsl or product_registers.wgsl says. Every element is
 // one chain of multiply-adds in ascending k, so its bits do not depend on the tile that it is in. Bindings are those of
 // product_apart.wgsl, product_within.wgsl or product_bias.wgsl.
+const ADD: u32 = 0u;
+
 struct ProductParams {
     a_first: u32, // may wrap around zero, as may the others
     b_first: u32,
@@ -41,7 +43,6 @@ struct ProductParams {
     c_m: u32,
     c_n_outer: u32,
     c_n: u32,
-    add: u32,
     scale: f32,
     bias_first: u32,
     bias_m: u32,
@@ -71,20 +72,22 @@ fn col_at(tile: Tile, n: u32) -> u32 {
     return tile.b + offset(n, params.n_inner, params.b_n_outer, params.b_n);
 }
 
-fn write(thread: u32, tile_m: u32, tile_n: u32, c_start: u32) {
+fn write(thread: u32, tile: Tile, c_start: u32) {
+    var rows: array<u32, ROWS>; // where they begin
+    for (var i = 0u; i < ROWS; i++) { // unrolled
+        rows[i] = offset(tile.m + own_row(thread) + i, params.m_inner, params.c_m_outer, params.c_m);
+    }
     for (var j = 0u; j < COLS; j++) { // unrolled
-        let n = tile_n + own_col(thread) + j * ACROSS;
+        let n = tile.n + own_col(thread) + j * ACROSS;
         let column = c_start + offset(n, params.n_inner, params.c_n_outer, params.c_n);
         for (var i = 0u; i < ROWS; i++) { // unrolled
-            let m = tile_m + own_row(thread) + i;
+            let m = tile.m + own_row(thread) + i;
             if n < params.n_end && m < params.m_end {
-                let to = column + offset(m, params.m_inner, params.c_m_outer, params.c_m);
-                let value = params.scale * sums[j * QUADS + i / 4u][i % 4u] + bias_of(m, n);
-                if params.add != 0u {
-                    c[to] += value;
-                } else {
-                    c[to] = value;
+                var value = params.scale * sums[j * QUADS + i / 4u][i % 4u] + bias_of(m, n);
+                if ADD != 0u {
+                    value = c[column + rows[i]] + value;
                 }
+                c[column + rows[i]] = value;
             }
         }
     }
@@ -110,6 +113,7 @@ fn product_f32(
     let k_first = z % params.splits * params.k_per_split;
     let k_end = min(k_first + params.k_per_split, params.k);
 
-    product(thread, Tile(tile_m, tile_n, params.a_first + item * params.a_batch, params.b_first + item * params.b_batch), k_first, k_end);
-    write(thread, tile_m, tile_n, params.c_first + item * params.c_batch + z % params.splits * params.c_split);
+    let tile = Tile(tile_m, tile_n, params.a_first + item * params.a_batch, params.b_first + item * params.b_batch);
+    product(thread, tile, k_first, k_end);
+    write(thread, tile, params.c_first + item * params.c_batch + z % params.splits * params.c_split);
 }

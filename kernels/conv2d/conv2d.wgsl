@@ -44,12 +44,16 @@ fn conv2d_f32(
     let depth = params.in_channels * params.taps_down * params.taps_across;
     product(thread, tile_m, tile_n, 0u, depth, extent);
 
+    var biases: array<f32, ROWS>;
+    for (var i = 0u; i < ROWS; i++) { // unrolled
+        biases[i] = bias_of(group.z, tile_m + own_row(thread) + i);
+    }
     for (var j = 0u; j < COLS; j++) { // unrolled
         let pixel = pixel_of(tile_n + own_col(thread) + j * ACROSS);
         for (var i = 0u; i < ROWS; i++) { // unrolled
             let m = tile_m + own_row(thread) + i;
             if pixel.x < params.batch && m < params.out_channels {
-                finish(pixel, group.z, m, c[j * QUADS + i / 4u][i % 4u]);
+                finish(pixel, group.z, m, c[j * QUADS + i / 4u][i % 4u] + biases[i]);
             }
         }
     }

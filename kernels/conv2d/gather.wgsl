@@ -91,16 +91,21 @@ fn pixel_of(n: u32) -> vec3<u32> {
     return vec3<u32>(image, line - image * params.rows, n - line * params.cols);
 }
 
-// Writes an element of y, with what follows the sum: m is an output channel of group z.
+// The bias of output channel m of group z; of the last one for those that there are not.
+fn bias_of(group_z: u32, m: u32) -> f32 {
+    if params.has_bias == 0u {
+        return 0.0;
+    }
+    return bias[params.bias_first + group_z * params.out_channels + min(m, params.out_channels - 1u)];
+}
+
+// Writes an element of y, with what follows the sum and its bias: m is an output channel of group z.
 fn finish(pixel: vec3<u32>, group_z: u32, m: u32, sum: f32) {
     let channel = group_z * params.out_channels + m;
     let row = pixel.y * params.y_row_step + params.y_row;
     let col = pixel.z * params.y_col_step + params.y_col;
     let element = pixel.x * params.y_image + channel * params.y_plane + row * params.y_width + col;
     var value = sum;
-    if params.has_bias != 0u {
-        value += bias[params.bias_first + channel];
-    }
     if RESIDUAL != 0u {
         value += residual[params.residual_first + element];
     }

@@ -33,5 +33,5 @@ fn conv2d_naive_f32(
             }
         }
     }
-    finish(pixel, group.z, m, sum);
+    finish(pixel, group.z, m, sum + bias_of(group.z, m));
 }

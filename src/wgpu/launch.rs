@@ -66,6 +66,11 @@ impl<'a> Cx<'a> {
         Cx { ins, outs, ..self }
     }
 
+    /// The operation's name, for errors.
+    pub fn op(&self) -> &'static str {
+        self.op
+    }
+
     /// The device.
     pub fn device(&self) -> &'a Arc<Wgpu> {
         self.device
@@ -80,6 +85,12 @@ impl<'a> Cx<'a> {
             ));
         };
         Ok(View { dims: Dims::from([buffer.bytes() / 4]), dtype: DType::U32, buffer, start: 0 })
+    }
+
+    /// Memory for so many words, beside the scratch that the operation asked for: for kernels whose need depends on the
+    /// device. It may be dropped as soon as the launches are recorded, since those of its next owner come after them.
+    pub fn reserve(&self, words: usize) -> Result<Buffer> {
+        self.device.alloc(words * 4, self.op)
     }
 
     /// A binding of a whole view.

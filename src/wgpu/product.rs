@@ -11,7 +11,7 @@ crate::wgpu_params! {
         m_inner: u32, n_inner: u32, k_inner: u32, z_first: u32, z_count: u32, splits: u32, k_per_split: u32,
         a_batch: u32, a_m_outer: u32, a_m: u32, a_k_outer: u32, a_k: u32,
         b_batch: u32, b_k_outer: u32, b_k: u32, b_n_outer: u32, b_n: u32,
-        c_batch: u32, c_split: u32, c_m_outer: u32, c_m: u32, c_n_outer: u32, c_n: u32, add: u32, scale: f32, bias_first: u32,
+        c_batch: u32, c_split: u32, c_m_outer: u32, c_m: u32, c_n_outer: u32, c_n: u32, scale: f32, bias_first: u32,
         bias_m: u32, bias_n: u32,
     }
 }
@@ -19,10 +19,10 @@ crate::wgpu_params! {
 mod apart {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_apart"],
-        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD],
         F32 = "product_f32", tried with [
-            [8, 64, 16, 8, 1], [16, 64, 16, 8, 2], [32, 64, 16, 8, 4], [64, 64, 16, 8, 8],
-            [64, 64, 16, 4, 4], [8, 64, 16, 4, 2],
+            [8, 64, 16, 8, 1, 1], [16, 64, 16, 8, 2, 0], [32, 64, 16, 8, 4, 0], [64, 64, 16, 8, 8, 0],
+            [64, 64, 16, 4, 4, 0], [8, 64, 16, 4, 2, 0],
         ];
     }
 }
@@ -30,40 +30,40 @@ mod apart {
 mod apart_in_registers {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_apart"],
-        params: super::ProductParams, tuning: [ROWS, COLS, THREADS],
-        F32 = "product_f32", tried with [[16, 16, 8], [8, 16, 8]];
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD],
+        F32 = "product_f32", tried with [[16, 16, 8, 1], [8, 16, 8, 0]];
     }
 }
 
 mod biased {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_bias"],
-        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
-        F32 = "product_f32", tried with [[8, 64, 16, 8, 1], [64, 64, 16, 8, 8]];
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD],
+        F32 = "product_f32", tried with [[8, 64, 16, 8, 1, 1], [64, 64, 16, 8, 8, 0]];
     }
 }
 
 mod biased_in_registers {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_bias"],
-        params: super::ProductParams, tuning: [ROWS, COLS, THREADS],
-        F32 = "product_f32", tried with [[16, 16, 8], [8, 16, 8]];
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD],
+        F32 = "product_f32", tried with [[16, 16, 8, 1], [8, 16, 8, 0]];
     }
 }
 
 mod within {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_within"],
-        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
-        F32 = "product_f32", tried with [[8, 64, 16, 8, 1], [64, 64, 16, 8, 8]];
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD],
+        F32 = "product_f32", tried with [[8, 64, 16, 8, 1, 1], [64, 64, 16, 8, 8, 0]];
     }
 }
 
 mod within_in_registers {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_within"],
-        params: super::ProductParams, tuning: [ROWS, COLS, THREADS],
-        F32 = "product_f32", tried with [[16, 16, 8], [8, 16, 8]];
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD],
+        F32 = "product_f32", tried with [[16, 16, 8, 1], [8, 16, 8, 0]];
     }
 }
 
@@ -363,13 +363,12 @@ impl Product {
             c_m: self.c.rows.step as u32,
             c_n_outer: self.c.cols.outer as u32,
             c_n: self.c.cols.step as u32,
-            add: self.add.into(),
             scale: self.scale,
             bias_first: bias.map_or(0, |bias| bias.first),
             bias_m: self.swapped.into(),
             bias_n: (!self.swapped).into(),
         };
-        let blocks = Blocks::new(cx, self.m.len);
+        let blocks = Blocks::new(cx, self.m.len, self.n.len);
         let [tile_m, tile_n] = blocks.tile();
         let tiles = work.m.len().div_ceil(tile_m) * work.n.len().div_ceil(tile_n);
         let groups = cx.groups(tiles * work.z.len())?;
@@ -381,10 +380,11 @@ impl Product {
             None if shared => (smallvec![a, b, c], [&within::F32, &within_in_registers::F32]),
             None => (smallvec![a, b, c], [&apart::F32, &apart_in_registers::F32]),
         };
-        match &blocks {
-            Blocks::Tiles(tuning) => cx.launch(tiled, tuning, &params, &slices, groups),
-            Blocks::Registers(tuning) => cx.launch(in_registers, tuning, &params, &slices, groups),
-        }
+        let kernel = match blocks {
+            Blocks::Tiles(_) => tiled,
+            Blocks::Registers(_) => in_registers,
+        };
+        cx.launch(kernel, &blocks.tuning(&[self.add.into()]), &params, &slices, groups)
     }
 }
 

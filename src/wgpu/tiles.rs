@@ -7,6 +7,7 @@
 //! another and to which every load is dear, wants few threads with much in registers. No bit depends on it.
 
 use super::{AdapterKind, Cx};
+use smallvec::SmallVec;
 
 /// Columns of a tile.
 pub(crate) const TILE_N: usize = 64;
@@ -33,12 +34,21 @@ pub(crate) enum Blocks {
 }
 
 impl Blocks {
-    /// What suits a device, for a product with so many rows.
-    pub(crate) fn new(cx: &Cx, rows: usize) -> Blocks {
+    /// What suits a device, for a product with so many rows and columns.
+    pub(crate) fn new(cx: &Cx, rows: usize, cols: usize) -> Blocks {
         match cx.device().adapter().kind {
-            AdapterKind::Software => Blocks::Registers(block_of_thread(rows)),
+            AdapterKind::Software => Blocks::Registers(block_of_thread(rows, cols)),
             _ => Blocks::Tiles(tile(cx, rows)),
         }
+    }
+
+    /// The constants of its text, and those that follow them.
+    pub(crate) fn tuning(&self, more: &[u32]) -> SmallVec<[u32; 8]> {
+        let own: &[u32] = match self {
+            Blocks::Tiles(own) => own,
+            Blocks::Registers(own) => own,
+        };
+        own.iter().chain(more).copied().collect()
     }
 
     /// Rows and columns that one workgroup computes.
@@ -50,10 +60,15 @@ impl Blocks {
     }
 }
 
-/// ROWS, COLS and THREADS for so many rows. Twice the block takes llvmpipe six times as long to compile and runs hardly
-/// faster.
-pub(crate) fn block_of_thread(rows: usize) -> [u32; 3] {
-    [tile_m(rows).clamp(4, 16) as u32, 16, 8]
+/// ROWS, COLS and THREADS for so many rows and columns. Twice the block takes llvmpipe six times as long to compile and
+/// runs hardly faster.
+pub(crate) fn block_of_thread(rows: usize, cols: usize) -> [u32; 3] {
+    const THREADS: usize = 8;
+    let rows = tile_m(rows).clamp(4, 16);
+    // Loads decide: a step has one for each row and each column of a block, those past the end too.
+    let loads = |width: &usize| cols.div_ceil(width * THREADS) * (rows + width);
+    let width = [16, 14, 12, 10, 8].into_iter().min_by_key(loads).unwrap_or(16);
+    [rows as u32, width as u32, THREADS as u32]
 }
 
 /// TILE_M, TILE_N, TILE_K, ROWS and COLS for so many rows on a device.

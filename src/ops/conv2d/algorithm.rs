@@ -10,9 +10,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// What the device is fastest with inside the crate's usual accuracy. On the CPU: [`Algorithm::Winograd4`] for 3×3
-    /// kernels with stride 1, one group, at least 16 channels on both sides and images of at least 4×4; else
-    /// [`Algorithm::Direct`]. On GPUs: [`Algorithm::Direct`].
+    /// What the device is fastest with inside the crate's usual accuracy. [`Algorithm::Winograd4`] for 3×3 kernels with
+    /// stride 1, one group, at least 16 channels on both sides and images of at least 4×4, on the CPU and through wgpu on
+    /// adapters that are a processor; else [`Algorithm::Direct`].
     #[default]
     Auto,
     /// One product for every weight and output pixel.
@@ -21,7 +21,8 @@ pub enum Algorithm {
     /// computation's. CPU only; 3×3, stride 1, one group.
     Winograd2,
     /// F(4×4, 3×3), interpolated at 0, ±5/8 and ±3/2: 4 times fewer products, errors (RMS) about twice the direct
-    /// computation's; at most 10 times is the contract. CPU only; 3×3, stride 1, one group.
+    /// computation's; at most 10 times is the contract. CPU and wgpu (there the gradient of the weight is direct); 3×3,
+    /// stride 1, one group.
     Winograd4,
     /// A thread for each result, which takes every operand from memory. wgpu only, without a gradient of the weight:
     /// the first rung of the ladder that ends in [`Algorithm::Direct`], to be read and measured against.
@@ -59,7 +60,8 @@ impl Conv2d {
     pub(super) fn check_device(&self, op: &'static str, device: DeviceKind) -> Result<()> {
         let has = match self.algorithm {
             Algorithm::Auto | Algorithm::Direct => true,
-            Algorithm::Winograd2 | Algorithm::Winograd4 => device == DeviceKind::Cpu,
+            Algorithm::Winograd2 => device == DeviceKind::Cpu,
+            Algorithm::Winograd4 => matches!(device, DeviceKind::Cpu | DeviceKind::Wgpu),
             Algorithm::Naive | Algorithm::Tiled | Algorithm::Blocked | Algorithm::Registers => {
                 device == DeviceKind::Wgpu
             }

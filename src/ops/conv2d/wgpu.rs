@@ -8,8 +8,9 @@ use crate::{
     error::{Error, Result},
     wgpu::{Blocks, Cx, In, Out, TILE_N, View, block_of_thread, tile},
 };
-use smallvec::SmallVec;
 use std::ops::Range;
+
+mod winograd;
 
 mod gather {
     crate::wgpu_params! {
@@ -90,13 +91,13 @@ mod add_parts {
     pub(super) const THREADS: usize = 64;
 }
 
-/// How the elements of a product with so many rows are shared among threads.
-fn blocks(cx: &Cx, algorithm: Algorithm, channels: usize) -> Blocks {
+/// How the elements of a product with so many rows and columns are shared among threads.
+fn blocks(cx: &Cx, algorithm: Algorithm, channels: usize, cols: usize) -> Blocks {
     match algorithm {
         Algorithm::Tiled => Blocks::Tiles([16, 64, 16, 4, 1]),
         Algorithm::Blocked => Blocks::Tiles(tile(cx, channels)),
-        Algorithm::Registers => Blocks::Registers(block_of_thread(channels)),
-        _ => Blocks::new(cx, channels),
+        Algorithm::Registers => Blocks::Registers(block_of_thread(channels, cols)),
+        _ => Blocks::new(cx, channels, cols),
     }
 }
 
@@ -128,18 +129,22 @@ fn launch(
     [x, weight, y]: [&View; 3],
     then: Epilogue,
 ) -> Result<()> {
+    if winograd::chosen(cx, algorithm, &params, groups)? {
+        return winograd::launch(cx, params, [x, weight, y], then);
+    }
     let channels = params.out_channels as usize;
     let most = cx.groups_per_axis();
     let epilogue = [then.residual.is_some().into(), then.relu.into(), (x.dtype == DType::U8).into()];
-    let with_epilogue = |tuning: &[u32]| tuning.iter().chain(&epilogue).copied().collect();
-    let (kernel, [tile_m, tile_n], tuning): (_, _, SmallVec<[u32; 8]>) = match algorithm {
-        Algorithm::Naive => (&naive::F32, [1, naive::THREADS], with_epilogue(&[])),
+    let pixels = y.dims[0] * (params.rows * params.cols) as usize;
+    let (kernel, [tile_m, tile_n], tuning) = match algorithm {
+        Algorithm::Naive => (&naive::F32, [1, naive::THREADS], epilogue.as_slice().into()),
         _ => {
-            let blocks = blocks(cx, algorithm, channels);
-            match &blocks {
-                Blocks::Tiles(tuning) => (&gather::F32, blocks.tile(), with_epilogue(tuning)),
-                Blocks::Registers(tuning) => (&in_registers::F32, blocks.tile(), with_epilogue(tuning)),
-            }
+            let blocks = blocks(cx, algorithm, channels, pixels);
+            let kernel = match blocks {
+                Blocks::Tiles(_) => &gather::F32,
+                Blocks::Registers(_) => &in_registers::F32,
+            };
+            (kernel, blocks.tile(), blocks.tuning(&epilogue))
         }
     };
     let weights = cx.bind(weight)?;
@@ -372,16 +377,15 @@ impl Conv2dGradWeight {
         let params = grad_weight::GradWeightParams { x_first, dy_first, parts_first, ..params };
         let columns = (params.in_channels * params.kernel_height * params.kernel_width) as usize;
         let channels = params.out_channels as usize;
-        let blocks = blocks(cx, self.conv.algorithm, channels);
+        let blocks = blocks(cx, self.conv.algorithm, channels, columns);
         let [tile_m, tile_n] = blocks.tile();
         let tiles = [columns.div_ceil(tile_n) as u32, channels.div_ceil(tile_m) as u32];
         let grid = [tiles[0], tiles[1], groups as u32 * params.splits];
-        match &blocks {
-            Blocks::Tiles(tuning) => cx.launch(&grad_weight::F32, tuning, &params, &slices, grid),
-            Blocks::Registers(tuning) => {
-                cx.launch(&grad_weight_in_registers::F32, tuning, &params, &slices, grid)
-            }
-        }
+        let kernel = match blocks {
+            Blocks::Tiles(_) => &grad_weight::F32,
+            Blocks::Registers(_) => &grad_weight_in_registers::F32,
+        };
+        cx.launch(kernel, &blocks.tuning(&[]), &params, &slices, grid)
     }
 }
 

@@ -1,0 +1,193 @@
+//! Launches of Winograd's F(4×4, 3×3): filters, then for runs of images their tiles, a batch of products, and the results.
+
+use super::{Epilogue, gather::Conv2dParams, images};
+use crate::{
+    DType,
+    error::{Error, Result},
+    ops::conv2d::Algorithm,
+    wgpu::{AdapterKind, Cx, Groups, Matrix, Product, View},
+};
+use std::ops::Range;
+
+mod kernels {
+    crate::wgpu_kernel! {
+        op: "conv2d", texts: ["conv2d/gather", "conv2d/winograd"], params: super::Conv2dParams,
+        tuning: [RESIDUAL, RELU, BYTES],
+        FILTERS = "winograd_filters", tried with [[0, 0, 0]];
+        DATA = "winograd_data", tried with [[0, 0, 0], [0, 0, 1]];
+        OUTPUTS = "winograd_outputs", tried with [[0, 0, 0], [1, 1, 0]];
+    }
+    pub(super) const THREADS: usize = 64;
+}
+
+/// Values of a transformed tile.
+const PLACES: usize = 36;
+/// Words that the tiles of one run of images may take.
+const SPACE: usize = 1 << 24;
+/// From so many channels on both sides, the transforms are worth their products; as on the CPU.
+const CHANNELS: u32 = 16;
+/// From so many pixels on a side.
+const PIXELS: u32 = 4;
+
+/// Whether a convolution is computed this way: where it is asked for, and by default on adapters that are a processor, on
+/// which it was measured. An error where it is asked for and cannot be.
+pub(super) fn chosen(cx: &Cx, algorithm: Algorithm, p: &Conv2dParams, groups: usize) -> Result<bool> {
+    let window = [p.taps_down, p.taps_across] == [3, 3] && groups == 1;
+    let steps = [p.row_step, p.col_step] == [1, 1] && [p.y_row_step, p.y_col_step] == [1, 1];
+    let fits = Space::new(p, 1).words() <= most(cx);
+    match algorithm {
+        Algorithm::Winograd4 if window && steps && !fits => {
+            let what =
+                format!("Winograd4 keeps an image of {} by {} pixels at once: use Auto", p.rows, p.cols);
+            Err(Error::Unsupported { op: cx.op(), device: cx.device().name().into(), what })
+        }
+        Algorithm::Winograd4 => Ok(window && steps),
+        Algorithm::Auto => {
+            let channels = p.in_channels.min(p.out_channels) >= CHANNELS;
+            let pixels = p.rows.min(p.cols).min(p.height).min(p.width) >= PIXELS;
+            let software = cx.device().adapter().kind == AdapterKind::Software;
+            Ok(window && steps && fits && channels && pixels && software)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Words for the tiles of a run of images on a device.
+fn most(cx: &Cx) -> usize {
+    SPACE.min(cx.device().limits().max_storage_buffer_binding_size as usize / 4)
+}
+
+/// Where transformed filters u (36, O, C), tiles v (36, C, T) and products m (36, O, T) lie in one buffer.
+struct Space {
+    channels: usize,
+    out: usize,
+    tiles: usize,
+}
+
+impl Space {
+    fn new(p: &Conv2dParams, images: usize) -> Self {
+        let tiles = images * p.rows.div_ceil(4) as usize * p.cols.div_ceil(4) as usize;
+        Space { channels: p.in_channels as usize, out: p.out_channels as usize, tiles }
+    }
+
+    fn filters(&self) -> Range<usize> {
+        0..PLACES * self.out * self.channels
+    }
+
+    fn data(&self) -> Range<usize> {
+        let start = self.filters().end;
+        start..start + PLACES * self.channels * self.tiles
+    }
+
+    fn products(&self) -> Range<usize> {
+        let start = self.data().end;
+        start..start + PLACES * self.out * self.tiles
+    }
+
+    fn words(&self) -> usize {
+        self.products().end
+    }
+
+    fn product(&self) -> Product {
+        let Space { channels, out, tiles } = *self;
+        let filters = Matrix::new(channels, 1).every(out * channels);
+        let data = Matrix::new(tiles, 1).every(channels * tiles);
+        let products = Matrix::new(tiles, 1).every(out * tiles);
+        Product::new((out, channels, tiles), filters, data, products).batch(PLACES)
+    }
+}
+
+/// Runs one part of a convolution over a whole batch, as `launch` of the folder above does.
+pub(super) fn launch(
+    cx: &Cx,
+    params: Conv2dParams,
+    [x, weight, y]: [&View; 3],
+    then: Epilogue,
+) -> Result<()> {
+    let batch = y.dims[0];
+    let at_once = (1..=batch).rev().find(|&n| Space::new(&params, n).words() <= most(cx)).unwrap_or(1);
+    let buffer = cx.reserve(Space::new(&params, at_once).words())?;
+    let space = View { dims: [buffer.bytes() / 4].into(), dtype: DType::F32, buffer: &buffer, start: 0 };
+    let tuning = [then.residual.is_some().into(), then.relu.into(), (x.dtype == DType::U8).into()];
+    let winograd = Winograd { cx, params, tuning, space };
+    winograd.filters(weight)?;
+    for run in cx.cut(batch, |run| [(*x, images(x, run)), (*y, images(y, run))])? {
+        for start in run.clone().step_by(at_once) {
+            let run = start..(start + at_once).min(run.end);
+            let sizes = Space::new(&params, run.len());
+            winograd.data(&sizes, x, &run)?;
+            let [filters, data, products] =
+                [sizes.filters(), sizes.data(), sizes.products()].map(|range| winograd.part(range));
+            sizes.product().run(cx, &filters, &data, &products)?;
+            winograd.outputs(&sizes, weight, y, &run, &then)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the steps of one part of a convolution share.
+struct Winograd<'a> {
+    cx: &'a Cx<'a>,
+    params: Conv2dParams,
+    tuning: [u32; 3],
+    space: View<'a>,
+}
+
+impl Winograd<'_> {
+    fn part(&self, range: Range<usize>) -> View<'_> {
+        View { dims: [range.len()].into(), start: range.start, ..self.space }
+    }
+
+    /// Workgroups for so many items of each line.
+    fn grid(&self, items: usize, lines: u32) -> Groups {
+        let groups = items.div_ceil(kernels::THREADS);
+        let folds = groups.div_ceil(self.cx.groups_per_axis()).max(1);
+        [groups.div_ceil(folds) as u32, lines * folds as u32, 1]
+    }
+
+    fn filters(&self, weight: &View) -> Result<()> {
+        let (cx, params) = (self.cx, self.params);
+        let to = self.part(Space::new(&params, 0).filters());
+        let (from, to) = (cx.bind(weight)?, cx.bind(&to)?);
+        let weight_first = from.first + params.weight_first;
+        let groups = self.grid(params.in_channels as usize, params.out_channels);
+        let params = Conv2dParams { weight_first, y_first: to.first, ..params };
+        cx.launch(&kernels::FILTERS, &self.tuning, &params, &[from, to], groups)
+    }
+
+    fn data(&self, sizes: &Space, x: &View, run: &Range<usize>) -> Result<()> {
+        let to = self.part(sizes.data());
+        let (from, to) = (self.cx.bind_range(x, images(x, run))?, self.cx.bind(&to)?);
+        let (batch, groups) = (run.len() as u32, self.grid(sizes.tiles, self.params.in_channels));
+        let params = Conv2dParams { batch, x_first: from.first, y_first: to.first, ..self.params };
+        self.cx.launch(&kernels::DATA, &self.tuning, &params, &[from, to], groups)
+    }
+
+    /// `unused` stands for operands that there are not.
+    fn outputs(
+        &self,
+        sizes: &Space,
+        unused: &View,
+        y: &View,
+        run: &Range<usize>,
+        then: &Epilogue,
+    ) -> Result<()> {
+        let cx = self.cx;
+        let unused = cx.bind(unused)?;
+        let bias = then.bias.map_or(Ok(unused), |bias| cx.bind(bias))?;
+        let residual = then.residual.map_or(Ok(unused), |of| cx.bind_range(of, images(of, run)))?;
+        let products = self.part(sizes.products());
+        let (from, to) = (cx.bind(&products)?, cx.bind_range(y, images(y, run))?);
+        let params = Conv2dParams {
+            batch: run.len() as u32,
+            x_first: from.first,
+            y_first: to.first,
+            has_bias: then.bias.is_some().into(),
+            bias_first: bias.first,
+            residual_first: residual.first,
+            ..self.params
+        };
+        let groups = self.grid(sizes.tiles, params.out_channels);
+        cx.launch(&kernels::OUTPUTS, &self.tuning, &params, &[bias, residual, to, from], groups)
+    }
+}
