@@ -24,6 +24,13 @@ struct UnfoldParams {
     patch_width: u32,
     stride_height: u32,
     stride_width: u32,
+    // From the last element that a thread writes in one turn to its first one in the next, digit by digit.
+    step_image: u32,
+    step_row: u32,
+    step_col: u32,
+    step_channel: u32,
+    step_i: u32,
+    step_j: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: UnfoldParams;
@@ -56,6 +63,12 @@ fn place_of(element: u32) -> Place {
     at.image = next / params.rows;
     at.row = next - at.image * params.rows;
     return at;
+}
+
+fn step_place() -> Place {
+    return Place(
+        params.step_image, params.step_row, params.step_col, params.step_channel, params.step_i, params.step_j,
+    );
 }
 
 // Adds two places, with carries.
@@ -98,7 +111,7 @@ fn unfold_f32(
     let patch_size = params.channels * params.patch_height * params.patch_width;
     var element = group_index(group, groups) * THREADS * STEPS + thread;
     var at = place_of(params.first_patch * patch_size + element);
-    let step = place_of(THREADS);
+    let step = step_place();
     for (var k = 0u; k < STEPS; k++) {
         if element < params.count && wanted(at) {
             y[params.y_first + element] = x[source(at)];
@@ -118,8 +131,7 @@ fn unfold_u8(
 ) {
     let patch_size = params.channels * params.patch_height * params.patch_width;
     let end = params.y_first + params.count;
-    let one = place_of(1u);
-    let step = place_of(4u * THREADS - 4u);
+    let step = step_place();
     // Byte of y, and its place; the word of the very first bytes may begin before them.
     var byte = 4u * (params.y_first / 4u + group_index(group, groups) * THREADS * STEPS + thread);
     let before = select(0u, params.y_first - byte, byte < params.y_first);
@@ -139,7 +151,7 @@ fn unfold_u8(
                     word |= ((x_bytes[start / 4u] >> (8u * (start % 4u))) & 0xffu) << (8u * lane);
                     written |= 0xffu << (8u * lane);
                 }
-                at = sum(at, one);
+                at = sum(at, Place(0u, 0u, 0u, 0u, 0u, 1u));
             }
             let to = byte / 4u;
             if written == 0xffffffffu {

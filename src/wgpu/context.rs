@@ -22,7 +22,9 @@ use std::{
 };
 
 /// Features that are asked for where the adapter has them: clocks for [`Options::trace`], and 16-bit floats in kernels.
-const WELCOME: ::wgpu::Features = ::wgpu::Features::TIMESTAMP_QUERY.union(::wgpu::Features::SHADER_F16);
+const WELCOME: ::wgpu::Features = ::wgpu::Features::TIMESTAMP_QUERY
+    .union(::wgpu::Features::SHADER_F16)
+    .union(::wgpu::Features::SHADER_INT64);
 
 /// How to open a device.
 ///
@@ -186,6 +188,11 @@ impl Wgpu {
     /// Whether kernels can store and compute with 16-bit floats.
     pub fn has_f16(&self) -> bool {
         self.device.features().contains(::wgpu::Features::SHADER_F16)
+    }
+
+    /// Whether kernels can move 64-bit words.
+    pub fn has_int64(&self) -> bool {
+        self.device.features().contains(::wgpu::Features::SHADER_INT64)
     }
 
     /// Memory held on the device, of what this crate allocated there: buffers of the application do not count.

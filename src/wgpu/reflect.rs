@@ -34,7 +34,8 @@ pub struct Facts {
 }
 
 /// What a text may use beyond what every adapter has; a launch checks that its device has it.
-const CAPABILITIES: naga::valid::Capabilities = naga::valid::Capabilities::SHADER_FLOAT16;
+const CAPABILITIES: naga::valid::Capabilities =
+    naga::valid::Capabilities::SHADER_FLOAT16.union(naga::valid::Capabilities::SHADER_INT64);
 
 /// Parses and validates `text` and reads off what `entry` needs; otherwise says what is wrong, and where.
 pub(super) fn reflect(name: &str, text: &str, entry: &str) -> Result<Facts, String> {

@@ -19,12 +19,21 @@ mod unfold_kernels {
             x_first: u32, y_first: u32, count: u32, first_patch: u32, channel_first: u32, channel_end: u32,
             channels: u32, height: u32, width: u32, rows: u32, cols: u32, patch_height: u32, patch_width: u32,
             stride_height: u32, stride_width: u32,
+            step_image: u32, step_row: u32, step_col: u32, step_channel: u32, step_i: u32, step_j: u32,
         }
     }
     crate::wgpu_kernel! {
         op: "unfold", texts: ["common/grid", "unfold/unfold"], params: UnfoldParams, tuning: [THREADS, STEPS],
         F32 = "unfold_f32", tried with [[64, 16]];
         U8 = "unfold_u8", tried with [[64, 16]];
+    }
+}
+
+mod pairs {
+    crate::wgpu_kernel! {
+        op: "unfold", texts: ["common/grid", "unfold/unfold", "unfold/pairs"],
+        params: super::unfold_kernels::UnfoldParams, tuning: [THREADS, STEPS],
+        F32 = "unfold_f32_pairs", tried with [[64, 16]];
     }
 }
 
@@ -70,6 +79,23 @@ impl Sizes {
         self.channels * self.patch[0] * self.patch[1]
     }
 
+    /// Image, row and column of the patch, channel, row and column in the patch of an element of (B, N, C, ph, pw).
+    fn place(&self, element: usize) -> [u32; 6] {
+        let sizes = [usize::MAX, self.counts[0], self.counts[1], self.channels, self.patch[0], self.patch[1]];
+        let mut rest = element;
+        let mut place = [0; 6];
+        for (digit, size) in place.iter_mut().zip(sizes).rev() {
+            *digit = (rest % size) as u32;
+            rest /= size;
+        }
+        place
+    }
+
+    /// Whether elements two by two are neighbours in x and in y, and begin at even places.
+    fn in_pairs(&self) -> bool {
+        [self.image[1], self.patch[1], self.stride[1]].iter().all(|size| size % 2 == 0)
+    }
+
     /// Pixels of one image, over all channels.
     fn pixels(&self) -> usize {
         self.channels * self.image[0] * self.image[1]
@@ -107,8 +133,24 @@ impl Work {
         let count = target.len();
         let before = source.start - self.images.start * s.pixels();
         let (from, to) = (cx.bind_range(x, source)?, cx.bind_range(y, target)?);
+        let x_first = from.first.wrapping_sub(before as u32);
+        let whole = self.channels == (0..s.channels);
+        let (kernel, items, ahead) = match x.dtype {
+            DType::U8 => (&unfold_kernels::U8, (to.first as usize % 4 + count).div_ceil(4), 4 * THREADS - 4),
+            _ if cx.device().has_int64()
+                && whole
+                && s.in_pairs()
+                && x_first % 2 == 0
+                && to.first % 4 == 0
+                && count % 4 == 0 =>
+            {
+                (&pairs::F32, count / 4, 4 * THREADS - 2)
+            }
+            _ => (&unfold_kernels::F32, count, THREADS),
+        };
+        let step = s.place(ahead as usize);
         let params = unfold_kernels::UnfoldParams {
-            x_first: from.first.wrapping_sub(before as u32),
+            x_first,
             y_first: to.first,
             count: count as u32,
             first_patch: self.patches.start as u32,
@@ -123,12 +165,14 @@ impl Work {
             patch_width: s.patch[1] as u32,
             stride_height: s.stride[0] as u32,
             stride_width: s.stride[1] as u32,
+            step_image: step[0],
+            step_row: step[1],
+            step_col: step[2],
+            step_channel: step[3],
+            step_i: step[4],
+            step_j: step[5],
         };
         let run = (THREADS * STEPS) as usize;
-        let (kernel, items) = match x.dtype {
-            DType::U8 => (&unfold_kernels::U8, (to.first as usize % 4 + count).div_ceil(4)),
-            _ => (&unfold_kernels::F32, count),
-        };
         cx.launch(kernel, &[THREADS, STEPS], &params, &[from, to], cx.groups(items.div_ceil(run))?)
     }
 }

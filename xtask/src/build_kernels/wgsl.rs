@@ -81,7 +81,8 @@ fn validate(parts: &[(&str, String)]) -> Result<(), String> {
     let module = naga::front::wgsl::parse_str(&text).map_err(|e| {
         format!("{}: {}", place(e.location(&text).map(|at| at.line_number)), e.emit_to_string(&text))
     })?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16);
+    let mut validator =
+        Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_INT64);
     validator.validate(&module).map_err(|e| {
         format!("{}: {}", place(e.location(&text).map(|at| at.line_number)), e.emit_to_string(&text))
     })?;
