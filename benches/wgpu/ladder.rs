@@ -5,7 +5,7 @@ use crate::{
     conv2d::{LAYERS, Layer},
     support::Case,
 };
-use foveate::ops::{Algorithm, Conv2d};
+use foveate::ops::{Conv2d, conv2d::Algorithm};
 
 const RUNGS: [Algorithm; 5] =
     [Algorithm::Naive, Algorithm::Tiled, Algorithm::Blocked, Algorithm::Registers, Algorithm::Winograd4];

@@ -73,6 +73,63 @@ fn the_rungs_of_the_ladder_give_the_same_bits() {
     });
 }
 
+/// Few channels and odd sizes, for which it is not the default, beside the sums written down.
+#[test]
+fn winograd_on_a_gpu_is_near_the_naive_rung() {
+    let arms = crate::device::Arms { wgpu: true, cuda: false };
+    on_each_device(arms, |device| {
+        if device.kind() != crate::DeviceKind::Wgpu {
+            return;
+        }
+        for (x, out, padding) in
+            [([2, 3, 13, 11], 5, [1; 4]), ([3, 17, 7, 9], 20, [0, 1, 2, 0]), ([2, 1, 3, 3], 1, [0; 4])]
+        {
+            let channels = x[1];
+            let plain = Conv2d { padding, ..Conv2d::new(1, 0) };
+            let (named, naive) = (plain.by(Algorithm::Winograd4), plain.by(Algorithm::Naive));
+            let to = |t: Tensor| t.to_device(device).unwrap();
+            let image = [x[2], x[3]];
+            let (x, weight) = (to(random(x, 1)), to(random([out, channels, 3, 3], 2)));
+            let near = |a: &Tensor, b: &Tensor| {
+                let [a, b] = [a, b].map(|t| t.to_vec::<f32>().unwrap());
+                let scale = rms(b.iter().map(|v| f64::from(*v)));
+                let error = rms(a.iter().zip(&b).map(|(a, b)| f64::from(a - b)));
+                assert!(error <= 2e-6 * scale, "{plain:?}: {error:e} of {scale:e}");
+            };
+            let y = run1(&naive, &[&x, &weight]).unwrap();
+            near(&run1(&named, &[&x, &weight]).unwrap(), &y);
+            let grad = |conv| run1(&Conv2dGradInput { conv, image }, &[&y, &weight]).unwrap();
+            near(&grad(named), &grad(naive));
+            let fused =
+                |conv| run1(&Conv2dFused { conv, relu: true }, &[&x, &weight, &to(random([out], 3)), &y]);
+            near(&fused(named).unwrap(), &fused(naive).unwrap());
+        }
+    });
+}
+
+/// The tiles of 7 images of 16 channels and 200 by 200 pixels are larger than what is kept of them at once, and so are
+/// those of one image of 700 by 700.
+#[test]
+fn winograd_keeps_the_tiles_of_a_few_images_at_once() {
+    on_each_device(crate::device::Arms { wgpu: true, cuda: false }, |device| {
+        if device.kind() != crate::DeviceKind::Wgpu {
+            return;
+        }
+        let to = |t: Tensor| t.to_device(device).unwrap();
+        let conv = Conv2d::new(1, 1).by(Algorithm::Winograd4);
+        let weight = to(random([16, 16, 3, 3], 1));
+        let x = to(random([7, 16, 200, 200], 2));
+        let last = crate::ops::narrow(&x, 0, 6..7).unwrap();
+        let y = run1(&conv, &[&x, &weight]).unwrap();
+        let want = bits(&run1(&conv, &[&last, &weight]).unwrap());
+        assert!(bits(&crate::ops::narrow(&y, 0, 6..7).unwrap()) == want);
+        let large = to(random([1, 16, 700, 700], 2));
+        let refused = run1(&conv, &[&large, &weight]);
+        assert!(matches!(refused, Err(Error::Unsupported { op: "conv2d", .. })), "{refused:?}");
+        run1(&Conv2d::new(1, 1), &[&large, &weight]).unwrap();
+    });
+}
+
 #[test]
 fn what_follows_a_convolution_can_be_fused_with_it() {
     for case in cases() {
