@@ -39,7 +39,7 @@ pub use adapter::{Adapter, AdapterKind, Choice, adapters};
 pub(crate) use areas::Areas;
 pub use context::{Options, Wgpu};
 pub use interop::Region;
-pub use kernel::{Kernel, Params, Tuning};
+pub use kernel::{Kernel, Params, Tuning, element};
 pub use launch::{Cx, Groups, In, Out, Runs, Slice, View, times};
 pub use pool::Buffer;
 pub(crate) use product::{Axis, Matrix, Product, Stride, sum_parts};
