@@ -1,20 +1,24 @@
 //! Operations whose operands are larger than a binding may be run in parts, and give the same bits as in one piece.
 
 use crate::{
-    Device, Rng, Tensor,
+    DType, Device, Rng, Tensor,
     device::{Op, run},
     ops::{
         blend_patches::{BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators, IndicatorGradient},
+        convert::Convert,
         cross_attention::{CrossAttention, CrossAttentionGrad},
         dropout::Dropout,
+        elementwise::{Add, Binary},
         expectation::{Estimator, Expectation, ExpectationGradAttention, ExpectationGradFeatures},
         fold_queries::FoldQueries,
         gated_attention::{GatedAttention, GatedAttentionGrad},
+        linear::Linear,
+        matmul::MatMul,
         perturbed_top_k::{Noise, PerturbedTopK, PerturbedTopKGrad},
         sampling::{GumbelMax, GumbelTopK},
         unfold::Grid,
     },
-    testing::{bits, random},
+    testing::{bits, half, random},
     wgpu::{Options, Wgpu},
 };
 
@@ -32,8 +36,8 @@ fn devices() -> Option<[Device; 2]> {
 
 /// The results of the operation on the first device, if the second one gives the same bits.
 fn same<O: Op>(devices: &[Device; 2], op: &O, ins: &[&Tensor]) -> Vec<Tensor> {
-    let largest = ins.iter().map(|t| t.elements()).max().unwrap_or(0);
-    assert!(largest * 4 > 64 << 10, "{op:?} of {ins:?} needs no cut");
+    let largest = ins.iter().map(|t| t.elements() * t.dtype().size()).max().unwrap_or(0);
+    assert!(largest > 64 << 10, "{op:?} of {ins:?} needs no cut");
     let [mut whole, cut] = devices.each_ref().map(|device| {
         let moved: Vec<Tensor> = ins.iter().map(|t| t.to_device(device).unwrap()).collect();
         let outs = run(op, &moved.iter().collect::<Vec<_>>());
@@ -86,6 +90,34 @@ fn attention() {
     let fold = FoldQueries { heads: 5 };
     let (q, wq, wk) = (random([3, 100], 1), random([200, 100], 2), random([200, 100], 3));
     same(&devices, &fold, &[&q, &wq, &wk]);
+}
+
+#[test]
+fn tensors_of_16_bits() {
+    let Some(devices) =
+        devices().filter(|[device, _]| matches!(device, Device::Wgpu(device) if device.has_f16()))
+    else {
+        return;
+    };
+    let (a, b) = (random([301, 333], 1), random([301, 333], 2));
+    for to in [DType::F16, DType::BF16] {
+        let short = same(&devices, &Convert { to }, &[&a]).remove(0);
+        same(&devices, &Convert { to: DType::F32 }, &[&short]);
+    }
+    let [a, b] = [half(&a), half(&b)];
+    same(&devices, &Binary::<Add>::default(), &[&a, &b]);
+    let batch = [[31, 41, 33], [31, 33, 29]].map(|dims| half(&random(dims, 3)));
+    same(&devices, &MatMul::default(), &batch.each_ref());
+    same(&devices, &Linear, &[&a, &half(&random([9, 333], 3)), &half(&random([9], 4))]);
+    let (b, n, d, heads, queries, values, outputs) = (71, 49, 17, 4, 2, 12, 9);
+    let (x, u) = (random([b, n, d], 1), random([heads * queries, d], 2));
+    let (wv, wo) = (random([values, d], 3), random([outputs, values], 4));
+    let [x, u, wv, wo] = [x, u, wv, wo].map(|t| half(&t));
+    let attention = CrossAttention { heads, dropout: None, keep: true };
+    let outs = same(&devices, &attention, &[&x, &u, &wv, &wo]);
+    let (dy, dscores) = (half(&random([b, queries, outputs], 5)), half(&random([b, n], 6)));
+    let op = CrossAttentionGrad { attention, wants: [true; 4] };
+    same(&devices, &op, &[&x, &u, &wv, &wo, &outs[2], &outs[3], &dy, &dscores]);
 }
 
 #[test]
