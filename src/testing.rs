@@ -108,6 +108,11 @@ fn has_f16(device: &Device) -> bool {
     }
 }
 
+/// The float types that a device's kernels take, beside the CPU's `f64`.
+pub(crate) fn floats(device: &Device) -> &'static [DType] {
+    if has_f16(device) { &[DType::F32, DType::F16] } else { &[DType::F32] }
+}
+
 /// Appends a line to the file that `FOVEATE_TEST_REPORT` names: device, test, what happened, why.
 fn report(kind: DeviceKind, what: &str, why: &str) {
     let Ok(path) = std::env::var("FOVEATE_TEST_REPORT") else { return };

@@ -22,13 +22,18 @@ pub trait Params: bytemuck::Pod {
 /// Values of a kernel's tuning constants, in the order in which the kernel names them. That of a type is one of [`element`].
 pub type Tuning<'a> = &'a [u32];
 
-/// The value of a tuning constant that is the type of stored elements: `f16` where a tensor holds that, else `f32`.
+/// The value of a tuning constant that is the type of stored elements: `f16` where a tensor holds that, `u32` where it
+/// holds bytes, of which four are a word, else `f32`.
 pub fn element(dtype: DType) -> u32 {
-    u32::from(dtype == DType::F16)
+    match dtype {
+        DType::F16 => 1,
+        DType::U8 => 2,
+        _ => 0,
+    }
 }
 
 /// The types that [`element`] stands for.
-const ELEMENTS: [&str; 2] = ["f32", "f16"];
+const ELEMENTS: [&str; 3] = ["f32", "f16", "u32"];
 
 /// A kernel: an entry point of a WGSL text. Made by [`kernel!`](crate::wgpu_kernel).
 pub struct Kernel<P> {
