@@ -168,3 +168,47 @@ fn the_reference_precision_stays_what_it_is() {
     assert_eq!(bits(&convert(&x, DType::F16).unwrap()), bits(&x));
     assert_eq!(crate::check::to_f64(&half(&random([3], 1))).unwrap().dtype(), DType::F64);
 }
+
+/// A small network on x (B, 1, 9, 9): its loss and the gradients of its weights, whose layers compute in `of`.
+fn step(weights: &[Tensor; 4], x: &Tensor, labels: &Tensor, of: DType) -> (f32, Vec<Tensor>) {
+    let tape = Tape::new();
+    let watched = weights.each_ref().map(|w| tape.watch(w).unwrap());
+    let [conv, bias, linear, other] = watched.each_ref().map(|w| convert(w, of).unwrap());
+    let x = convert(x, of).unwrap();
+    let y = ops::relu(&ops::conv2d(&x, &conv, Some(&bias), ops::Conv2d::new(2, 1)).unwrap()).unwrap();
+    let y = ops::global_avg_pool(&convert(&y, DType::F32).unwrap()).unwrap();
+    let y = ops::linear(&convert(&y, of).unwrap(), &linear, Some(&other)).unwrap();
+    let y = convert(&y, DType::F32).unwrap();
+    let loss = ops::cross_entropy(&y, labels, None, ops::Reduction::Mean).unwrap();
+    let grads = tape.backward(&loss).unwrap();
+    let grads = watched.iter().map(|w| grads.of(w).unwrap().clone());
+    (loss.item::<f32>().unwrap(), grads.collect())
+}
+
+#[test]
+fn weights_of_f32_learn_through_layers_of_f16() {
+    let weights = [random([6, 1, 3, 3], 1), random([6], 2), random([3, 6], 3), random([3], 4)];
+    let (x, labels) = (random([5, 1, 9, 9], 5), random_i32([5], 3, 6));
+    on_each_device_with_f16(Convert::ARMS, |device| {
+        let put = |t: &Tensor| t.to_device(device).unwrap();
+        let (x, labels) = (put(&x), put(&labels));
+        let train = |of: DType| {
+            let mut weights = weights.each_ref().map(put);
+            let mut losses = Vec::new();
+            for _ in 0..20 {
+                let (loss, grads) = step(&weights, &x, &labels, of);
+                losses.push(loss);
+                for (weight, gradient) in weights.iter_mut().zip(&grads) {
+                    assert_eq!(gradient.dtype(), DType::F32);
+                    *weight = ops::sub(weight, &ops::scale(gradient, 0.3, 0.0).unwrap()).unwrap();
+                }
+            }
+            losses
+        };
+        let (short, wide) = (train(DType::F16), train(DType::F32));
+        assert!(wide[19] < 0.5 * wide[0], "{wide:?} on {device}");
+        for (a, b) in short.iter().zip(&wide) {
+            assert!((a - b).abs() < 0.01 * b, "{short:?} in f16, {wide:?} in f32 on {device}");
+        }
+    });
+}

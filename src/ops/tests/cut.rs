@@ -5,6 +5,7 @@ use crate::{
     device::{Op, run},
     ops::{
         blend_patches::{BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators, IndicatorGradient},
+        conv2d::{Conv2d, Conv2dGradInput, Conv2dGradWeight},
         convert::Convert,
         cross_attention::{CrossAttention, CrossAttentionGrad},
         dropout::Dropout,
@@ -18,7 +19,7 @@ use crate::{
         sampling::{GumbelMax, GumbelTopK},
         unfold::Grid,
     },
-    testing::{bits, half, random},
+    testing::{bits, half, random, rms},
     wgpu::{Options, Wgpu},
 };
 
@@ -118,6 +119,29 @@ fn tensors_of_16_bits() {
     let (dy, dscores) = (half(&random([b, queries, outputs], 5)), half(&random([b, n], 6)));
     let op = CrossAttentionGrad { attention, wants: [true; 4] };
     same(&devices, &op, &[&x, &u, &wv, &wo, &outs[2], &outs[3], &dy, &dscores]);
+}
+
+#[test]
+fn convolutions_of_16_bits() {
+    let Some(devices) =
+        devices().filter(|[device, _]| matches!(device, Device::Wgpu(device) if device.has_f16()))
+    else {
+        return;
+    };
+    let conv = Conv2d::new(2, 1);
+    let (x, weight) = (half(&random([65, 8, 17, 17], 1)), half(&random([5, 8, 3, 3], 2)));
+    let y = same(&devices, &conv, &[&x, &weight]).remove(0);
+    let dy = half(&random(y.dims(), 3));
+    same(&devices, &Conv2dGradInput { conv, image: [17, 17] }, &[&half(&random([131, 5, 9, 9], 4)), &weight]);
+    // What is added up over the parts of a batch has other bits than in one piece, but is rounded once all the same.
+    let op = Conv2dGradWeight { conv, kernel: [3, 3] };
+    let reference = [&x, &dy].map(|t| crate::check::to_f64(t).unwrap());
+    let want = run(&op, &reference.each_ref()).unwrap()[0].to_vec::<f64>().unwrap();
+    let moved = [&x, &dy].map(|t| t.to_device(&devices[1]).unwrap());
+    let got = run(&op, &moved.each_ref()).unwrap()[0].to_vec::<::half::f16>().unwrap();
+    let error = rms(got.iter().zip(&want).map(|(got, want)| got.to_f64() - want));
+    let rounding = rms(want.iter().map(|want| ::half::f16::from_f64(*want).to_f64() - want));
+    assert!(error <= 1.1 * rounding, "{error:e}, one rounding makes {rounding:e}");
 }
 
 #[test]

@@ -44,6 +44,25 @@ fn kernels_with_16_bit_floats_are_refused_where_there_are_none() {
 }
 
 #[test]
+fn results_too_large_for_16_bits_are_infinite_and_nan_stays_nan() {
+    let arms = crate::device::Arms { wgpu: true, cuda: false };
+    on_each_device_with_f16(arms, |device| {
+        let of = |data: &[f32], dims: [usize; 2]| {
+            half(&Tensor::from_slice(data, dims, &Device::Cpu).unwrap()).to_device(device).unwrap()
+        };
+        // The last sum passes through numbers that f16 does not hold.
+        let a = of(&[300.0, 300.0, -300.0, 300.0, f32::NAN, 1.0, 60_000.0, 60_000.0], [4, 2]);
+        let b = of(&[150.0, 150.0, -2.0, 1.0], [2, 2]);
+        let y =
+            ops::convert(&ops::linear(&a, &b, None).unwrap(), DType::F32).unwrap().to_vec::<f32>().unwrap();
+        assert_eq!((y[0], y[2], y[6], y[7]), (f32::INFINITY, 0.0, f32::INFINITY, -60_000.0), "on {device}");
+        assert!(y[4].is_nan() && y[5].is_nan(), "on {device}");
+        let sum = ops::sum(&of(&[60_000.0, 60_000.0, -60_000.0], [1, 3]), &[1]).unwrap();
+        assert_eq!(sum.to_vec::<::half::f16>().unwrap()[0].to_f32(), 60_000.0, "on {device}");
+    });
+}
+
+#[test]
 fn operands_may_begin_in_the_middle_of_a_word() {
     let arms = crate::device::Arms { wgpu: true, cuda: false };
     let (all, others) = (half(&random([6, 3, 5], 1)), half(&random([6, 3, 5], 2)));
