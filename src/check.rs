@@ -88,6 +88,7 @@ pub fn to_f64(t: &Tensor) -> Result<Tensor> {
             let wide: Vec<f64> = t.to_vec::<f32>()?.into_iter().map(f64::from).collect();
             Tensor::from_slice(&wide, t.dims(), &Device::Cpu)
         }
+        DType::F16 | DType::BF16 => to_f64(&ops::convert(&t.detach(), DType::F32)?),
         _ => Ok(t),
     }
 }

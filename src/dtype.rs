@@ -4,7 +4,9 @@ use std::fmt;
 
 /// The type of a tensor's elements.
 ///
-/// Arithmetic is in [`F32`](DType::F32). Images may be [`U8`](DType::U8), indices are [`I32`](DType::I32) and random
+/// Arithmetic is in [`F32`](DType::F32). Convolutions, linear layers, products of matrices, attention, sums and functions
+/// of elements also take operands that are all [`F16`](DType::F16): they compute and add up in `f32` and round each result
+/// once. [`convert`](crate::ops::convert) leads from one to the other. Images may be [`U8`](DType::U8), indices are [`I32`](DType::I32) and random
 /// words [`U32`](DType::U32). [`F64`](DType::F64) exists on the CPU alone: there every operation runs its plain-loop
 /// specification, which is what gradient checks compare against (see [`crate::check`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -35,6 +37,11 @@ impl DType {
             DType::F32 | DType::I32 | DType::U32 => 4,
             DType::F64 => 8,
         }
+    }
+
+    /// Whether this is one of the 16-bit floats.
+    pub const fn is_half(self) -> bool {
+        matches!(self, DType::F16 | DType::BF16)
     }
 
     /// Whether this is one of the floating types.

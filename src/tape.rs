@@ -192,6 +192,10 @@ impl Tape {
                     format!("gradient of shape {} for a tensor of shape {}", gradient.dims(), root.dims());
                 return Err(Error::shape("backward", what));
             }
+            if gradient.dtype() != root.dtype() {
+                let what = format!("gradient of {} for a tensor of {}", gradient.dtype(), root.dtype());
+                return Err(Error::dtype("backward", what));
+            }
             let operand = [Some(node.value)];
             Gradients { operands: &operand, slots: &mut slots }.give(0, || Ok(gradient.detach()))?;
         }

@@ -5,8 +5,9 @@
 //! differences have confirmed the specification's gradients. Devices that are absent are reported as skipped.
 
 use crate::{
-    Device, DeviceKind, Dims, Result, Rng, Tape, Tensor, check,
+    DType, Device, DeviceKind, Dims, Result, Rng, Tape, Tensor, check,
     device::{Arms, Metas, Numbers, Op, run, spec_on},
+    ops,
 };
 use std::{io::Write, sync::LazyLock};
 
@@ -87,6 +88,31 @@ pub(crate) fn on_each_device(arms: Arms, mut body: impl FnMut(&Device)) {
     }
 }
 
+/// As [`on_each_device`], of those devices alone that compute with 16-bit floats.
+pub(crate) fn on_each_device_with_f16(arms: Arms, mut body: impl FnMut(&Device)) {
+    // The kernels in CUDA take none.
+    on_each_device(Arms { cuda: false, ..arms }, |device| {
+        if has_f16(device) {
+            body(device);
+        }
+    });
+}
+
+fn has_f16(device: &Device) -> bool {
+    match device {
+        Device::Cpu => true,
+        #[cfg(feature = "wgpu")]
+        Device::Wgpu(device) => device.has_f16(),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => false,
+    }
+}
+
+/// The float types that a device's kernels take, beside the CPU's `f64`.
+pub(crate) fn floats(device: &Device) -> &'static [DType] {
+    if has_f16(device) { &[DType::F32, DType::F16] } else { &[DType::F32] }
+}
+
 /// Appends a line to the file that `FOVEATE_TEST_REPORT` names: device, test, what happened, why.
 fn report(kind: DeviceKind, what: &str, why: &str) {
     let Ok(path) = std::env::var("FOVEATE_TEST_REPORT") else { return };
@@ -113,6 +139,11 @@ pub(crate) fn random(dims: impl Into<Dims>, seed: u64) -> Tensor {
     let mut rng = Rng::new(seed);
     let data: Vec<f32> = (0..dims.elements()).map(|_| rng.normal()).collect();
     Tensor::from_slice(&data, dims, &Device::Cpu).unwrap()
+}
+
+/// The same values as f16.
+pub(crate) fn half(t: &Tensor) -> Tensor {
+    ops::convert(t, DType::F16).unwrap()
 }
 
 /// Values of magnitude between 0.5 and 1.5, either sign.
@@ -145,13 +176,18 @@ pub(crate) fn rms(x: impl IntoIterator<Item = f64>) -> f64 {
 
 /// Holds `op` to its specification on every device: integers equal, floats with at most [`Op::TOLERANCE`] times the
 /// error of the specification computed in `f32` (plus two units in the last place); three runs give the same bits.
+///
+/// A result of 16 bits may besides have the error of one rounding: 1.1 times that of the specification computed in `f32`
+/// and rounded. Of two roundings it would be 1.4 times that.
 pub(crate) fn judge<O: Op>(op: &O, ins: &[&Tensor]) {
     let metas = op
         .infer(&ins.iter().map(|t| crate::device::Meta::new(t.dims(), t.dtype())).collect::<Metas>())
         .unwrap_or_else(|e| panic!("{op:?} refuses {ins:?}: {e}"));
     let truth = specification::<O, f64>(op, ins, &metas);
     let plain = specification::<O, f32>(op, ins, &metas);
-    on_each_device(O::ARMS, |device| {
+    let half = ins.iter().any(|t| t.dtype().is_half());
+    let each = if half { on_each_device_with_f16 } else { on_each_device };
+    each(O::ARMS, &mut |device: &Device| {
         let moved: Vec<Tensor> = ins.iter().map(|t| t.to_device(device).unwrap()).collect();
         let moved: Vec<&Tensor> = moved.iter().collect();
         let outs = run(op, &moved).unwrap_or_else(|e| panic!("{op:?} on {device}: {e}"));
@@ -163,7 +199,9 @@ pub(crate) fn judge<O: Op>(op: &O, ins: &[&Tensor]) {
             let allowed =
                 rms(plain[at].x.iter().zip(&truth[at].x).map(|(a, b)| difference(f64::from(*a), *b)));
             let size = rms(truth[at].x.iter().copied().filter(|v| v.is_finite()));
-            let bound = O::TOLERANCE * allowed + 2.4e-7 * size;
+            let rounded = rounding(&plain[at].x, &truth[at].x, metas[at].dtype);
+            let bound = O::TOLERANCE * allowed + 2.4e-7 * size + 1.1 * rounded;
+            assert_eq!(out.dtype(), metas[at].dtype, "{place}");
             assert!(
                 error <= bound,
                 "{place}: error {error:e}, allowed {bound:e} (plain f32 makes {allowed:e})"
@@ -176,6 +214,26 @@ pub(crate) fn judge<O: Op>(op: &O, ins: &[&Tensor]) {
             }
         }
     });
+}
+
+/// Error that rounding `plain` to 16 bits makes; none for other types.
+fn rounding(plain: &[f32], truth: &[f64], dtype: DType) -> f64 {
+    let round = |v: f32| match dtype {
+        DType::F16 => half::f16::from_f32(v).to_f64(),
+        _ => half::bf16::from_f32(v).to_f64(),
+    };
+    if !dtype.is_half() {
+        return 0.0;
+    }
+    rms(plain.iter().zip(truth).map(|(&a, &b)| difference(round(a), b)))
+}
+
+/// [`judge`] of an operation whose float operands may all be f16, with such and with those given.
+pub(crate) fn judge_in_both<O: Op>(op: &O, ins: &[&Tensor]) {
+    judge(op, ins);
+    let short = |t: &&Tensor| if t.dtype() == DType::F32 { half(t) } else { (*t).clone() };
+    let short: Vec<Tensor> = ins.iter().map(short).collect();
+    judge(op, &short.iter().collect::<Vec<_>>());
 }
 
 /// Relative difference up to which two scores count as nearly equal, and a score below which every one does: what `f32`
@@ -270,14 +328,34 @@ pub(crate) fn judge_function(f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>, input
 /// As [`judge_function`], on every device that `arms` names as well.
 pub(crate) fn judge_function_on(arms: Arms, f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>, inputs: &[Tensor]) {
     check::gradients(&f, inputs, 1e-5, 1e-6).unwrap();
+    on_each_device(arms, function_within([1e-5, 1e-4], &f, inputs));
+}
+
+/// As [`judge_function_on`], of a function that computes in 16 bits, by its operands or by a conversion: values and
+/// gradients to 1e-2 of their size.
+pub(crate) fn judge_short_function_on(
+    arms: Arms,
+    f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
+    inputs: &[Tensor],
+) {
+    check::gradients(&f, inputs, 1e-5, 1e-6).unwrap();
+    on_each_device_with_f16(arms, function_within([1e-2, 1e-2], &f, inputs));
+}
+
+/// What compares values and gradients of `f` on a device with those in `f64`.
+fn function_within(
+    [of_values, of_gradients]: [f64; 2],
+    f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>>,
+    inputs: &[Tensor],
+) -> impl FnMut(&Device) {
     let wide: Vec<Tensor> = inputs.iter().map(|t| check::to_f64(t).unwrap()).collect();
     let (truth, true_grads) = values_and_gradients(&f, &wide);
-    on_each_device(arms, |device| {
+    move |device| {
         let moved: Vec<Tensor> = inputs.iter().map(|t| t.to_device(device).unwrap()).collect();
         let (values, grads) = values_and_gradients(&f, &moved);
-        close(&values, &truth, 1e-5, &format!("value on {device}"));
-        close(&grads, &true_grads, 1e-4, &format!("gradient on {device}"));
-    });
+        close(&values, &truth, of_values, &format!("value on {device}"));
+        close(&grads, &true_grads, of_gradients, &format!("gradient on {device}"));
+    }
 }
 
 fn close(got: &[Numbers<f64>], want: &[Numbers<f64>], tolerance: f64, what: &str) {
@@ -301,15 +379,20 @@ fn values_and_gradients(
     let mut directions = Vec::new();
     for (at, y) in outs.iter().enumerate().filter(|(_, y)| y.is_watched()) {
         let direction = random(y.dims(), 77 + at as u64);
-        let reference = y.dtype() == crate::DType::F64;
-        let direction = if reference { check::to_f64(&direction) } else { direction.to_device(&y.device()) };
+        let direction = match y.dtype() {
+            DType::F64 => check::to_f64(&direction),
+            dtype => ops::convert(&direction, dtype).unwrap().to_device(&y.device()),
+        };
         directions.push((y, direction.unwrap()));
     }
     let roots: Vec<(&Tensor, &Tensor)> = directions.iter().map(|(y, d)| (*y, d)).collect();
     let grads = tape.backward_from(&roots).unwrap();
     let values = outs.iter().map(|t| Numbers::of(t).unwrap()).collect();
     let gradients = watched.iter().filter(|t| t.is_watched()).map(|t| match grads.of(t) {
-        Some(gradient) => Numbers::of(gradient).unwrap(),
+        Some(gradient) => {
+            assert_eq!(gradient.dtype(), t.dtype(), "the gradient of {t:?}");
+            Numbers::of(gradient).unwrap()
+        }
         None => Numbers::zeros(&crate::device::Meta::f32(t.dims())),
     });
     (values, gradients.collect())

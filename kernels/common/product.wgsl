@@ -10,6 +10,10 @@
 // one chain of multiply-adds in ascending k, so its bits do not depend on the tile that it is in. Bindings are those of
 // product_apart.wgsl, product_within.wgsl or product_bias.wgsl.
 const ADD: u32 = 0u;
+// How the operands and the result are stored: f32 or f16. Sums are f32.
+alias ElementA = f32;
+alias ElementB = f32;
+alias ElementC = f32;
 
 struct ProductParams {
     a_first: u32, // may wrap around zero, as may the others
@@ -85,9 +89,9 @@ fn write(thread: u32, tile: Tile, c_start: u32) {
             if n < params.n_end && m < params.m_end {
                 var value = params.scale * sums[j * QUADS + i / 4u][i % 4u] + bias_of(m, n);
                 if ADD != 0u {
-                    value = c[column + rows[i]] + value;
+                    value = f32(c[column + rows[i]]) + value;
                 }
-                c[column + rows[i]] = value;
+                c[column + rows[i]] = ElementC(value);
             }
         }
     }

@@ -41,10 +41,10 @@ fn product(thread: u32, tile: Tile, k_first: u32, k_end: u32) {
         let b_step = outer * params.b_k_outer + inner * params.b_k;
         var left: array<vec4<f32>, QUADS>;
         for (var i = 0u; i < ROWS; i++) { // unrolled
-            left[i / 4u][i % 4u] = a[rows[i] + a_step];
+            left[i / 4u][i % 4u] = f32(a[rows[i] + a_step]);
         }
         for (var j = 0u; j < COLS; j++) { // unrolled
-            let right = vec4<f32>(b[cols[j] + b_step]);
+            let right = vec4<f32>(f32(b[cols[j] + b_step]));
             for (var i = 0u; i < QUADS; i++) { // unrolled
                 sums[j * QUADS + i] = fma(left[i], right, sums[j * QUADS + i]);
             }

@@ -73,7 +73,7 @@ fn fetch_a(thread: u32, rows_left: u32, steps_left: u32) {
         if kk < steps_left {
             for (var i = 0u; i < 4u; i++) { // unrolled
                 if 4u * quad + i < rows_left {
-                    value[i] = a[a_rows[4u * quad + i] + steps[kk].x];
+                    value[i] = f32(a[a_rows[4u * quad + i] + steps[kk].x]);
                 }
             }
         }
@@ -89,7 +89,7 @@ fn fetch_b(thread: u32, cols_left: u32, steps_left: u32) {
         let col = select(at % TILE_N, at / TILE_K, along_k);
         var value = 0.0;
         if kk < steps_left && col < cols_left {
-            value = b[b_cols[col] + steps[kk].y];
+            value = f32(b[b_cols[col] + steps[kk].y]);
         }
         b_tile[kk * B_ROW + col] = value;
     }

@@ -1,5 +1,6 @@
 // sum[e] = (sum[e] if `add`, else 0) + parts[0, e] + parts[1, e] + ..., in this order.
 const THREADS: u32 = 64u;
+alias Element = f32; // of the sum: or f16
 
 struct AddPartsParams {
     parts_first: u32,
@@ -12,7 +13,7 @@ struct AddPartsParams {
 @group(0) @binding(0) var<uniform> params: AddPartsParams;
 // Not read-only, because the sum may be in the same buffer, which has one kind of access in a launch.
 @group(0) @binding(1) var<storage, read_write> parts: array<f32>; // (parts, elements)
-@group(0) @binding(2) var<storage, read_write> sum: array<f32>;   // (elements)
+@group(0) @binding(2) var<storage, read_write> sum: array<Element>; // (elements)
 
 @compute @workgroup_size(THREADS)
 fn add_parts_f32(
@@ -26,10 +27,10 @@ fn add_parts_f32(
     }
     var total = 0.0;
     if params.add != 0u {
-        total = sum[params.sum_first + at];
+        total = f32(sum[params.sum_first + at]);
     }
     for (var part = 0u; part < params.parts; part++) {
         total += parts[params.parts_first + part * params.elements + at];
     }
-    sum[params.sum_first + at] = total;
+    sum[params.sum_first + at] = Element(total);
 }

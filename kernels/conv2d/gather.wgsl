@@ -11,6 +11,8 @@
 const RESIDUAL: u32 = 0u;
 const RELU: u32 = 0u;
 const BYTES: u32 = 0u;
+alias Pixel = f32;   // how x is stored: f32, f16, or words of bytes
+alias Element = f32; // the other tensors: f32 or f16. Sums are f32.
 
 struct Conv2dParams {
     x_first: u32,
@@ -57,11 +59,11 @@ struct Conv2dParams {
 }
 
 @group(0) @binding(0) var<uniform> params: Conv2dParams;
-@group(0) @binding(1) var<storage, read> x: array<u32>;       // (B, C, H, W), bits of f32 or bytes
-@group(0) @binding(2) var<storage, read> weight: array<f32>;  // (O, C / groups, kh, kw)
-@group(0) @binding(3) var<storage, read> bias: array<f32>;    // (O), not looked at without has_bias
-@group(0) @binding(4) var<storage, read> residual: array<f32>; // (B, O, h, w), not looked at without RESIDUAL
-@group(0) @binding(5) var<storage, read_write> y: array<f32>; // (B, O, h, w)
+@group(0) @binding(1) var<storage, read> x: array<Pixel>;          // (B, C, H, W)
+@group(0) @binding(2) var<storage, read> weight: array<Element>;  // (O, C / groups, kh, kw)
+@group(0) @binding(3) var<storage, read> bias: array<Element>;    // (O), not looked at without has_bias
+@group(0) @binding(4) var<storage, read> residual: array<Element>; // (B, O, h, w), not looked at without RESIDUAL
+@group(0) @binding(5) var<storage, read_write> y: array<Element>; // (B, O, h, w)
 
 var<private> group_x: u32;
 var<private> group_weight: u32;
@@ -73,15 +75,15 @@ fn begin_group(z: u32) {
 }
 
 fn a_at(at: u32) -> f32 {
-    return weight[group_weight + at];
+    return f32(weight[group_weight + at]);
 }
 
 fn b_at(at: u32) -> f32 {
     let element = group_x + at;
     if BYTES != 0u {
-        return f32((x[element / 4u] >> (8u * (element % 4u))) & 0xffu);
+        return f32((u32(x[element / 4u]) >> (8u * (element % 4u))) & 0xffu);
     }
-    return bitcast<f32>(x[element]);
+    return f32(x[element]);
 }
 
 // Pixel n of the grid, as (image, row, column).
@@ -96,7 +98,7 @@ fn bias_of(group_z: u32, m: u32) -> f32 {
     if params.has_bias == 0u {
         return 0.0;
     }
-    return bias[params.bias_first + group_z * params.out_channels + min(m, params.out_channels - 1u)];
+    return f32(bias[params.bias_first + group_z * params.out_channels + min(m, params.out_channels - 1u)]);
 }
 
 // Writes an element of y, with what follows the sum and its bias: m is an output channel of group z.
@@ -107,10 +109,10 @@ fn finish(pixel: vec3<u32>, group_z: u32, m: u32, sum: f32) {
     let element = pixel.x * params.y_image + channel * params.y_plane + row * params.y_width + col;
     var value = sum;
     if RESIDUAL != 0u {
-        value += residual[params.residual_first + element];
+        value += f32(residual[params.residual_first + element]);
     }
     if RELU != 0u {
         value = select(value, 0.0, value < 0.0);
     }
-    y[params.y_first + element] = value;
+    y[params.y_first + element] = Element(value);
 }

@@ -4,6 +4,8 @@
 //
 // The sum over pixels is long and the result small, so it is split: workgroup z is a group of channels and a split,
 // which sums its own run of pixels into `parts`; add_parts.wgsl adds them in order.
+alias Element = f32; // of x and dy: or f16
+
 struct GradWeightParams {
     x_first: u32,
     dy_first: u32,
@@ -34,19 +36,19 @@ struct GradWeightParams {
 }
 
 @group(0) @binding(0) var<uniform> params: GradWeightParams;
-@group(0) @binding(1) var<storage, read> x: array<f32>;           // (B, C, H, W)
-@group(0) @binding(2) var<storage, read> dy: array<f32>;          // (B, O, h, w)
+@group(0) @binding(1) var<storage, read> x: array<Element>;       // (B, C, H, W)
+@group(0) @binding(2) var<storage, read> dy: array<Element>;      // (B, O, h, w)
 @group(0) @binding(3) var<storage, read_write> parts: array<f32>; // (splits, O, C / groups, kh, kw)
 
 var<private> group_x: u32;
 var<private> group_dy: u32;
 
 fn a_at(at: u32) -> f32 {
-    return dy[group_dy + at];
+    return f32(dy[group_dy + at]);
 }
 
 fn b_at(at: u32) -> f32 {
-    return x[group_x + at];
+    return f32(x[group_x + at]);
 }
 
 // Columns of dweight: (c, i, j).

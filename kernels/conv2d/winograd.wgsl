@@ -97,7 +97,7 @@ fn winograd_filters(
     var lines: array<f32, 18>; // (6, 3)
     for (var j = 0u; j < 3u; j++) { // unrolled
         let at = source + across[j];
-        let column = filter_of(weight[at + down.x], weight[at + down.y], weight[at + down.z]);
+        let column = filter_of(f32(weight[at + down.x]), f32(weight[at + down.y]), f32(weight[at + down.z]));
         for (var i = 0u; i < 6u; i++) { // unrolled
             lines[3u * i + j] = column[i];
         }

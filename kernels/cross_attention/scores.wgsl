@@ -1,5 +1,6 @@
 // After the softmax of cross-attention: the scores, which are means over the rows, and the weights after dropout.
 const THREADS: u32 = 64u;
+alias Element = f32; // of the result: or f16
 
 struct ScoresParams {
     p_first: u32,
@@ -18,7 +19,7 @@ struct ScoresParams {
 @group(0) @binding(0) var<uniform> params: ScoresParams;
 // Not read-only, because the results may be in the same buffer, which has one kind of access in a launch.
 @group(0) @binding(1) var<storage, read_write> p: array<f32>;      // (B, R, N)
-@group(0) @binding(2) var<storage, read_write> result: array<f32>; // (B, N) or (B, R, N)
+@group(0) @binding(2) var<storage, read_write> result: array<Element>; // (B, N) or (B, R, N)
 
 // scores[b, n] = the mean of p[b, .., n]. A thread per score. Grid (B * N / THREADS).
 @compute @workgroup_size(THREADS)
@@ -36,7 +37,7 @@ fn attention_scores_f32(
     for (var row = 0u; row < params.rows; row++) {
         total += p[first + row * params.inputs];
     }
-    result[params.result_first + at] = total / f32(params.rows);
+    result[params.result_first + at] = Element(total / f32(params.rows));
 }
 
 // masked[b, r, n] = p[b, r, n] * factor, or 0 where its word says so. A thread per block of four words, which are of one
@@ -60,7 +61,8 @@ fn attention_mask_f32(
         let entry = at % blocks * 4u + i;
         if entry < entries {
             let value = p[params.p_first + image * entries + entry] * params.factor;
-            result[params.result_first + image * entries + entry] = select(value, 0.0, words[i] < params.threshold);
+            let kept = select(value, 0.0, words[i] < params.threshold);
+            result[params.result_first + image * entries + entry] = Element(kept);
         }
     }
 }

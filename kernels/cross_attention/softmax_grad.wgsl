@@ -3,6 +3,8 @@
 //   dp = mask * ds + dscores / R,   ds = p * (dp - sum of p * dp),   masked = mask * p
 //
 // with ds = <dz, x> before, in place. LANES threads share a row. Grid (B * R * LANES / THREADS).
+alias Element = f32; // of dscores: or f16
+
 struct SoftmaxGradParams {
     p_first: u32,
     ds_first: u32,
@@ -22,7 +24,7 @@ struct SoftmaxGradParams {
 
 @group(0) @binding(0) var<uniform> params: SoftmaxGradParams;
 @group(0) @binding(1) var<storage, read> p: array<f32>;            // (B, R, N)
-@group(0) @binding(2) var<storage, read> dscores: array<f32>;      // (B, N)
+@group(0) @binding(2) var<storage, read> dscores: array<Element>;  // (B, N)
 @group(0) @binding(3) var<storage, read_write> ds: array<f32>;     // (B, R, N)
 @group(0) @binding(4) var<storage, read_write> masked: array<f32>; // (B, R, N)
 
@@ -50,7 +52,7 @@ fn attention_softmax_grad_f32(
     for (var n = thread % LANES; n < inputs; n += LANES) {
         let factor = mask(image, row % params.rows * params.inputs + n);
         let weight = p[params.p_first + first + n];
-        let share = dscores[params.dscores_first + image * params.inputs + n] / f32(params.rows);
+        let share = f32(dscores[params.dscores_first + image * params.inputs + n]) / f32(params.rows);
         let dp = fma(factor, ds[params.ds_first + first + n], share);
         ds[params.ds_first + first + n] = dp;
         masked[params.masked_first + first + n] = factor * weight;

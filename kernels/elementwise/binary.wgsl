@@ -1,8 +1,10 @@
 // y = f(a, b) element by element, with broadcasting: an operand stands still (distance 0) along the axes that it is
-// repeated along. FUNCTION says which f. A thread takes every THREADS-th element of its workgroup's run.
+// repeated along. FUNCTION says which f, computed in f32. A thread takes every THREADS-th element of its workgroup's
+// run.
 const THREADS: u32 = 128u;
 const STEPS: u32 = 4u;
 const FUNCTION: u32 = 0u;
+alias Element = f32; // or f16
 
 const ADD: u32 = 0u;
 const SUB: u32 = 1u;
@@ -36,9 +38,9 @@ struct BinaryParams {
 }
 
 @group(0) @binding(0) var<uniform> params: BinaryParams;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<Element>;
+@group(0) @binding(2) var<storage, read> b: array<Element>;
+@group(0) @binding(3) var<storage, read_write> y: array<Element>;
 
 fn f(a: f32, b: f32) -> f32 {
     switch FUNCTION {
@@ -61,7 +63,7 @@ fn binary_f32(
         let at = first + step * THREADS;
         if at < params.count {
             let place = walk(params.start + at);
-            y[params.y_first + at] = f(a[params.a_first + place.x], b[params.b_first + place.y]);
+            y[params.y_first + at] = Element(f(f32(a[params.a_first + place.x]), f32(b[params.b_first + place.y])));
         }
     }
 }

@@ -1,8 +1,10 @@
-// y = f(x) element by element, and dx = f'(v) dy, where v is x or y as the function has it. FUNCTION says which f.
+// y = f(x) element by element, and dx = f'(v) dy, where v is x or y as the function has it. FUNCTION says which f,
+// computed in f32.
 // A thread takes every THREADS-th element of its workgroup's run of THREADS * STEPS.
 const THREADS: u32 = 128u;
 const STEPS: u32 = 4u;
 const FUNCTION: u32 = 0u;
+alias Element = f32; // or f16
 
 const RELU: u32 = 0u;
 const TANH: u32 = 1u;
@@ -24,9 +26,9 @@ struct UnaryParams {
 }
 
 @group(0) @binding(0) var<uniform> params: UnaryParams;
-@group(0) @binding(1) var<storage, read> x: array<f32>;  // or y, for gradients that are computed from it
-@group(0) @binding(2) var<storage, read> dy: array<f32>; // gradients alone
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<Element>;  // or y, for gradients that are computed from it
+@group(0) @binding(2) var<storage, read> dy: array<Element>; // gradients alone
+@group(0) @binding(3) var<storage, read_write> y: array<Element>;
 
 fn f(x: f32) -> f32 {
     switch FUNCTION {
@@ -68,7 +70,7 @@ fn unary_f32(
     for (var step = 0u; step < STEPS; step++) {
         let at = first + step * THREADS;
         if at < params.count {
-            y[params.y_first + at] = f(x[params.x_first + at]);
+            y[params.y_first + at] = Element(f(f32(x[params.x_first + at])));
         }
     }
 }
@@ -83,7 +85,7 @@ fn unary_grad_f32(
     for (var step = 0u; step < STEPS; step++) {
         let at = first + step * THREADS;
         if at < params.count {
-            y[params.y_first + at] = df(x[params.x_first + at], dy[params.dy_first + at]);
+            y[params.y_first + at] = Element(df(f32(x[params.x_first + at]), f32(dy[params.dy_first + at])));
         }
     }
 }

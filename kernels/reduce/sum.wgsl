@@ -4,6 +4,8 @@
 // one. Few terms: a thread per result adds them in order. Many: a workgroup per result and part of its terms, thread t
 // taking t, t + THREADS, ...; several parts go to scratch and are summed the same way.
 const THREADS: u32 = 128u;
+alias ElementX = f32; // or f16, as those of y
+alias ElementY = f32;
 
 struct SumParams {
     x_first: u32,
@@ -25,8 +27,8 @@ struct SumParams {
 }
 
 @group(0) @binding(0) var<uniform> params: SumParams;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>; // (results, parts)
+@group(0) @binding(1) var<storage, read> x: array<ElementX>;
+@group(0) @binding(2) var<storage, read_write> y: array<ElementY>; // (results, parts)
 
 var<workgroup> partial: array<f32, THREADS>;
 
@@ -58,9 +60,9 @@ fn sum_f32(
     let first = kept_offset(at);
     var total = 0.0;
     for (var term = 0u; term < params.terms; term++) {
-        total += x[first + term_offset(term)];
+        total += f32(x[first + term_offset(term)]);
     }
-    y[params.y_first + at] = total;
+    y[params.y_first + at] = ElementY(total);
 }
 
 // A workgroup per result and part. Grid (results * parts).
@@ -79,7 +81,7 @@ fn sum_parts_f32(
     let end = min(part + params.terms_per_part, params.terms);
     var total = 0.0;
     for (var term = part + thread; term < end; term += THREADS) {
-        total += x[first + term_offset(term)];
+        total += f32(x[first + term_offset(term)]);
     }
     partial[thread] = total;
     for (var half = THREADS / 2u; half > 0u; half /= 2u) {
@@ -89,6 +91,6 @@ fn sum_parts_f32(
         }
     }
     if thread == 0u {
-        y[params.y_first + at] = partial[0];
+        y[params.y_first + at] = ElementY(partial[0]);
     }
 }

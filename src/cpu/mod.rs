@@ -11,6 +11,7 @@ pub(crate) mod simd;
 mod threads;
 pub(crate) mod vector;
 mod view;
+mod widen;
 pub(crate) mod workers;
 
 pub use encoder::{FoldedBlock, FoldedConv, FoldedEncoder, PackedEncoder, Patches, Pixels};
@@ -20,6 +21,7 @@ pub use memory::{Block, Scratch, memory, release};
 pub(crate) use threads::awake;
 pub use threads::{in_pool, join_pool};
 pub use view::{In, Out};
+pub(crate) use widen::{narrow, widen, widened};
 
 /// The name the CPU goes by in errors and tables.
 pub(crate) const NAME: &str = "cpu";

@@ -67,6 +67,9 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
     /// How many times the error of the straightforward `f32` computation a kernel may make. More than two only for
     /// named algorithms that state why.
     const TOLERANCE: f64 = 2.0;
+    /// Whether it takes operands of f16 as well as of f32 and computes in f32: its arm on the CPU is then given them as
+    /// f32 and its results are rounded afterwards, its kernels in WGSL convert where they read and write.
+    const WIDENS: bool = false;
 
     /// Checks every argument and gives the results' shapes. [`run`](crate::device::run) calls it once; the arms rely on it.
     fn infer(&self, ins: &[Meta]) -> Result<Metas>;

@@ -42,9 +42,13 @@ pub fn run<O: Op>(op: &O, ins: &[&Tensor]) -> Result<Outputs> {
                 .map(|(block, m)| cpu::Out { dims: m.dims, dtype: m.dtype, bytes: block.bytes_mut() })
                 .collect();
             let large = views.iter().map(|view| view.dims).chain(metas.iter().map(|meta| meta.dims));
+            let call = |views: &[cpu::In], outs: &mut [cpu::Out]| match O::WIDENS {
+                true => cpu::widened(O::NAME, views, outs, |views, outs| op.cpu(views, outs)),
+                false => op.cpu(views, outs),
+            };
             match large.map(|dims| dims.elements()).max() >= Some(LARGE) {
-                true => cpu::awake(|| op.cpu(&views, &mut outs))?,
-                false => op.cpu(&views, &mut outs)?,
+                true => cpu::awake(|| call(&views, &mut outs))?,
+                false => call(&views, &mut outs)?,
             }
             drop(outs);
             let done = blocks.into_iter().zip(&metas);
@@ -52,6 +56,10 @@ pub fn run<O: Op>(op: &O, ins: &[&Tensor]) -> Result<Outputs> {
         }
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => {
+            if O::WIDENS && ins.iter().any(|t| t.dtype.is_half()) {
+                let what = "its kernel computes with 32-bit floats: convert the operands".into();
+                return Err(Error::Unsupported { op: O::NAME, device: device.to_string(), what });
+            }
             let done = cuda::run(op, &device, ins, &metas)?.into_iter().zip(&metas);
             Ok(done.map(|(block, meta)| wrap(Buffer::Cuda(Arc::new(block)), meta)).collect())
         }

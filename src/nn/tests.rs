@@ -145,3 +145,16 @@ fn impossible_sizes_are_refused() {
     let config = TransformerConfig { heads: 3, ..TransformerConfig::new(16, 1) };
     assert!(Transformer::new("t", config, &Device::Cpu, &mut Rng::new(0)).is_err());
 }
+
+#[test]
+fn a_convolution_of_16_bits_has_gradients_of_16_bits() {
+    let layer = Conv2d::new("conv", half(&random([4, 2, 3, 3], 1)), ops::Conv2d::new(1, 1));
+    let layer = layer.with_bias(half(&random([4], 2)));
+    let tape = Tape::new();
+    let mut rng = Rng::new(0);
+    let mut pass = Pass::training(&tape, &mut rng);
+    let y = layer.forward(&half(&random([2, 2, 5, 5], 3)), &mut pass).unwrap();
+    assert_eq!(y.dtype(), crate::DType::F16);
+    let grads = tape.backward(&ops::mean_all(&y).unwrap()).unwrap();
+    assert!(layer.parameters().iter().all(|p| grads.parameter(p).unwrap().dtype() == crate::DType::F16));
+}

@@ -12,6 +12,7 @@ pub mod blend_patches;
 pub mod concat;
 pub mod conv1d;
 pub mod conv2d;
+pub mod convert;
 pub mod cross_attention;
 pub mod dropout;
 pub mod elementwise;
@@ -47,6 +48,7 @@ pub use blend_patches::{IndicatorGradient, blend_patches, score_grid};
 pub use concat::{concat, narrow, pad};
 pub use conv1d::{Conv1d, conv1d, crop2d, pad2d};
 pub use conv2d::{Conv2d, conv2d, conv2d_fused};
+pub use convert::convert;
 pub use cross_attention::cross_attention;
 pub use dropout::dropout;
 pub use elementwise::{
@@ -93,6 +95,11 @@ pub(crate) fn check_dtypes(op: &'static str, ins: &[Meta], want: &[DType]) -> Re
         }
     }
     Ok(())
+}
+
+/// The float type that an operation's operands share, going by the first one: f16 if it is, else f32.
+pub(crate) fn float(ins: &[Meta]) -> DType {
+    if ins.first().is_some_and(|x| x.dtype == DType::F16) { DType::F16 } else { DType::F32 }
 }
 
 /// The sizes of a shape with exactly `N` axes, whose roles `axes` names, such as `"(B, C, H, W)"`.

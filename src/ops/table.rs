@@ -33,6 +33,7 @@ table! {
     blend_patches: BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators;
     concat: Concat, Narrow, Pad;
     conv2d: Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight;
+    convert: Convert;
     cross_attention: CrossAttention, CrossAttentionGrad;
     dropout: Dropout;
     elementwise: Binary<Add>, Binary<AddRelu>, Binary<Div>, Binary<Mul>, Binary<Sub>, Scale, Unary<Exp>, UnaryGrad<Exp>,

@@ -4,6 +4,7 @@ use super::{
     reflect::{Facts, reflect},
     unroll::unroll,
 };
+use crate::DType;
 use std::{
     marker::PhantomData,
     sync::{
@@ -18,8 +19,21 @@ pub trait Params: bytemuck::Pod {
     const FIELDS: &'static [(&'static str, &'static str)];
 }
 
-/// Values of a kernel's tuning constants, in the order in which the kernel names them.
+/// Values of a kernel's tuning constants, in the order in which the kernel names them. That of a type is one of [`element`].
 pub type Tuning<'a> = &'a [u32];
+
+/// The value of a tuning constant that is the type of stored elements: `f16` where a tensor holds that, `u32` where it
+/// holds bytes, of which four are a word, else `f32`.
+pub fn element(dtype: DType) -> u32 {
+    match dtype {
+        DType::F16 => 1,
+        DType::U8 => 2,
+        _ => 0,
+    }
+}
+
+/// The types that [`element`] stands for.
+const ELEMENTS: [&str; 3] = ["f32", "f16", "u32"];
 
 /// A kernel: an entry point of a WGSL text. Made by [`kernel!`](crate::wgpu_kernel).
 pub struct Kernel<P> {
@@ -29,7 +43,7 @@ pub struct Kernel<P> {
     pub texts: &'static [&'static str],
     /// The function to run.
     pub entry: &'static str,
-    /// Names of the constants that a launch sets: each a line `const NAME: u32 = 8u;` of the text.
+    /// Names of the constants that a launch sets: each a line `const NAME: u32 = 8u;` or `alias NAME = f32;` of the text.
     pub tuning: &'static [&'static str],
     id: OnceLock<usize>,
     parameters: PhantomData<fn(P)>,
@@ -59,12 +73,12 @@ impl<P: Params> Kernel<P> {
             return Err(format!("{} tuning values for {:?}", tuning.len(), self.tuning));
         }
         let mut text = self.texts.join("\n");
-        for (name, value) in self.tuning.iter().zip(tuning) {
-            let line = format!("const {name}: u32 = ");
-            let found = text.find(&line).map(|at| at + line.len());
-            let range = found.and_then(|from| Some(from..from + text[from..].find(';')?));
-            let range = range.ok_or_else(|| format!("the text has no line `{line}…;`"))?;
-            text.replace_range(range, &format!("{value}u"));
+        let mut half = false;
+        for (name, &value) in self.tuning.iter().zip(tuning) {
+            half |= set(&mut text, name, value)?;
+        }
+        if half {
+            text.insert_str(0, "enable f16;\n");
         }
         unroll(&text)
     }
@@ -88,6 +102,21 @@ impl<P: Params> Kernel<P> {
         }
         Ok(facts)
     }
+}
+
+/// Sets the constant or the type `name` of a text. Whether it is f16 then.
+fn set(text: &mut String, name: &str, value: u32) -> Result<bool, String> {
+    let (constant, alias) = (format!("const {name}: u32 = "), format!("alias {name} = "));
+    let (line, value) = match text.contains(&constant) {
+        true => (constant, format!("{value}u")),
+        false => (alias, ELEMENTS.get(value as usize).copied().unwrap_or_default().to_owned()),
+    };
+    let found = text.find(&line).map(|at| at + line.len());
+    let range = found.and_then(|from| Some(from..from + text[from..].find(';')?));
+    let range = range
+        .ok_or_else(|| format!("the text has no line `const {name}: u32 = …;` or `alias {name} = …;`"))?;
+    text.replace_range(range, &value);
+    Ok(value == "f16")
 }
 
 /// Defines a kernel's parameter struct: fields of type `u32`, `i32` or `f32`, named as in the kernel's text.

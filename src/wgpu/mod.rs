@@ -3,7 +3,8 @@
 //! An operation comes to this device with one kernel text, `kernels/<op>/<op>.wgsl`, and one launch file,
 //! `src/ops/<op>/wgpu.rs`, which holds
 //! * a parameter struct for each kernel, by [`params!`](crate::wgpu_params), field for field that of the WGSL text;
-//! * the kernel, by [`kernel!`](crate::wgpu_kernel): texts, entry point, tuning constants. Everything else (bindings,
+//! * the kernel, by [`kernel!`](crate::wgpu_kernel): texts, entry point, tuning constants, among
+//!   them the types of stored elements, f32 or f16, of one and the same text. Everything else (bindings,
 //!   workgroup size, workgroup memory) is read from the text, and a test made by the macro holds the two together;
 //! * `on_wgpu`, which binds operands with [`View`], fills the parameters and calls [`Cx::launch`].
 //!
@@ -39,7 +40,7 @@ pub use adapter::{Adapter, AdapterKind, Choice, adapters};
 pub(crate) use areas::Areas;
 pub use context::{Options, Wgpu};
 pub use interop::Region;
-pub use kernel::{Kernel, Params, Tuning};
+pub use kernel::{Kernel, Params, Tuning, element};
 pub use launch::{Cx, Groups, In, Out, Runs, Slice, View, times};
 pub use pool::Buffer;
 pub(crate) use product::{Axis, Matrix, Product, Stride, sum_parts};

@@ -1,6 +1,6 @@
 //! Matrix products as parts of larger operations: `kernels/common/product.wgsl`.
 
-use super::{Blocks, Cx, Slice, TILE_N, View, tile_m};
+use super::{Blocks, Cx, Slice, TILE_N, View, element, tile_m};
 use crate::error::Result;
 use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
@@ -19,10 +19,10 @@ crate::wgpu_params! {
 mod apart {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_apart"],
-        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD],
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
-            [8, 64, 16, 8, 1, 1], [16, 64, 16, 8, 2, 0], [32, 64, 16, 8, 4, 0], [64, 64, 16, 8, 8, 0],
-            [64, 64, 16, 4, 4, 0], [8, 64, 16, 4, 2, 0],
+            [8, 64, 16, 8, 1, 1, 1, 0, 0], [16, 64, 16, 8, 2, 0, 0, 0, 0], [32, 64, 16, 8, 4, 0, 0, 0, 0],
+            [64, 64, 16, 8, 8, 0, 0, 0, 0], [64, 64, 16, 4, 4, 0, 0, 0, 0], [8, 64, 16, 4, 2, 0, 1, 1, 1],
         ];
     }
 }
@@ -30,40 +30,50 @@ mod apart {
 mod apart_in_registers {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_apart"],
-        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD],
-        F32 = "product_f32", tried with [[16, 16, 8, 1], [8, 16, 8, 0]];
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, ElementA, ElementB, ElementC],
+        F32 = "product_f32", tried with [
+            [16, 16, 8, 1, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1],
+        ];
     }
 }
 
 mod biased {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_bias"],
-        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD],
-        F32 = "product_f32", tried with [[8, 64, 16, 8, 1, 1], [64, 64, 16, 8, 8, 0]];
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, ElementA, ElementB, ElementC],
+        F32 = "product_f32", tried with [
+            [8, 64, 16, 8, 1, 1, 0, 0, 0], [64, 64, 16, 8, 8, 0, 1, 1, 1],
+        ];
     }
 }
 
 mod biased_in_registers {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_bias"],
-        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD],
-        F32 = "product_f32", tried with [[16, 16, 8, 1], [8, 16, 8, 0]];
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, ElementA, ElementB, ElementC],
+        F32 = "product_f32", tried with [
+            [16, 16, 8, 1, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1],
+        ];
     }
 }
 
 mod within {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_within"],
-        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD],
-        F32 = "product_f32", tried with [[8, 64, 16, 8, 1, 1], [64, 64, 16, 8, 8, 0]];
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, ElementA, ElementB, ElementC],
+        F32 = "product_f32", tried with [
+            [8, 64, 16, 8, 1, 1, 0, 0, 0], [64, 64, 16, 8, 8, 0, 1, 1, 1],
+        ];
     }
 }
 
 mod within_in_registers {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_within"],
-        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD],
-        F32 = "product_f32", tried with [[16, 16, 8, 1], [8, 16, 8, 0]];
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, ElementA, ElementB, ElementC],
+        F32 = "product_f32", tried with [
+            [16, 16, 8, 1, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1],
+        ];
     }
 }
 
@@ -74,8 +84,8 @@ mod add_parts {
         }
     }
     crate::wgpu_kernel! {
-        op: "product", texts: ["common/grid", "conv2d/add_parts"], params: AddPartsParams, tuning: [],
-        F32 = "add_parts_f32", tried with [[]];
+        op: "product", texts: ["common/grid", "conv2d/add_parts"], params: AddPartsParams, tuning: [Element],
+        F32 = "add_parts_f32", tried with [[0], [1]];
     }
     pub(super) const THREADS: usize = 64;
 }
@@ -172,7 +182,8 @@ impl Matrix {
     }
 }
 
-/// A batch of products `c (m, n) = scale · a (m, k) · b (k, n)`, or `c += …`.
+/// A batch of products `c (m, n) = scale · a (m, k) · b (k, n)`, or `c += …`, of views that are each f32 or f16; sums are
+/// f32.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
     pub(crate) batch: usize,
@@ -384,7 +395,8 @@ impl Product {
             Blocks::Tiles(_) => tiled,
             Blocks::Registers(_) => in_registers,
         };
-        cx.launch(kernel, &blocks.tuning(&[self.add.into()]), &params, &slices, groups)
+        let [a, b, c] = views.map(|view| element(view.dtype));
+        cx.launch(kernel, &blocks.tuning(&[self.add.into(), a, b, c]), &params, &slices, groups)
     }
 }
 
@@ -404,5 +416,6 @@ pub(crate) fn sum_parts(cx: &Cx, parts: &View, sum: &View, count: usize, add: bo
         elements: elements as u32,
         add: add.into(),
     };
-    cx.launch(&add_parts::F32, &[], &params, &slices, cx.groups(elements.div_ceil(add_parts::THREADS))?)
+    let groups = cx.groups(elements.div_ceil(add_parts::THREADS))?;
+    cx.launch(&add_parts::F32, &[element(sum.dtype)], &params, &slices, groups)
 }

@@ -43,7 +43,7 @@ impl Blocks {
     }
 
     /// The constants of its text, and those that follow them.
-    pub(crate) fn tuning(&self, more: &[u32]) -> SmallVec<[u32; 8]> {
+    pub(crate) fn tuning(&self, more: &[u32]) -> SmallVec<[u32; 12]> {
         let own: &[u32] = match self {
             Blocks::Tiles(own) => own,
             Blocks::Registers(own) => own,

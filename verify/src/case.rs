@@ -1,7 +1,7 @@
 //! One recorded case: its file, opened.
 
 use anyhow::{Context, Result, bail};
-use foveate::{Device, Dims, Tensor};
+use foveate::{DType, Device, Dims, Tensor, ops};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::{collections::BTreeMap, path::Path};
@@ -17,8 +17,8 @@ pub struct Case {
 }
 
 impl Case {
-    /// Opens a case file.
-    pub fn load(path: &Path) -> Result<Case> {
+    /// Opens a case file. Its float inputs, and the gradients fed to backward, are in `dtype`.
+    pub fn load(path: &Path, dtype: DType) -> Result<Case> {
         let bytes = std::fs::read(path)?;
         let (_, header) = SafeTensors::read_metadata(&bytes)?;
         let meta = header.metadata().clone().unwrap_or_default();
@@ -43,7 +43,11 @@ impl Case {
                 Dtype::U8 => Tensor::from_slice(data, dims, &Device::Cpu),
                 other => bail!("{name} has type {other:?}"),
             };
-            tensors.insert(name, tensor?);
+            let mut tensor = tensor?;
+            if tensor.dtype().is_float() && (name.starts_with("input.") || name.starts_with("grad_output.")) {
+                tensor = ops::convert(&tensor, dtype)?;
+            }
+            tensors.insert(name, tensor);
         }
         Ok(Case { op, attrs, tensors })
     }

@@ -1,12 +1,14 @@
 //! The pass rule for float tensors.
 
 use anyhow::Result;
-use foveate::{DType, Tensor};
+use foveate::{DType, Tensor, ops};
 
 /// Tolerance of outputs in f32.
 pub(crate) const OUTPUT: f64 = 1e-5;
 /// Tolerance of gradients in f32.
 pub(crate) const GRADIENT: f64 = 1e-4;
+/// Tolerance of either where operands are of 16 bits.
+const SHORT: f64 = 1e-2;
 
 /// Worst errors so far, and the first failure.
 #[derive(Default)]
@@ -14,6 +16,8 @@ pub(crate) struct Comparison {
     pub(crate) outputs: Option<f64>,
     pub(crate) gradients: Option<f64>,
     pub(crate) failure: Option<String>,
+    /// Whether the operands are of 16 bits.
+    pub(crate) short: bool,
 }
 
 /// Root mean square of a tensor's values.
@@ -27,6 +31,7 @@ pub(crate) fn rms(values: &[f64]) -> f64 {
 /// The values of a tensor, whatever its type.
 pub(crate) fn values(t: &Tensor) -> Result<Vec<f64>> {
     Ok(match t.dtype() {
+        DType::F16 => values(&ops::convert(&t.detach(), DType::F32)?)?,
         DType::F32 => t.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
         DType::I32 => t.to_vec::<i32>()?.into_iter().map(f64::from).collect(),
         DType::U32 => t.to_vec::<u32>()?.into_iter().map(f64::from).collect(),
@@ -76,6 +81,7 @@ impl Comparison {
         }
         let (got, want) = (values(got)?, values(want)?);
         let difference: Vec<f64> = got.iter().zip(&want).map(|(a, b)| a - b).collect();
+        let tolerance = if self.short { tolerance.max(SHORT) } else { tolerance };
         let (error, size) = (rms(&difference), rms(&want));
         let bound = (tolerance * size).max(1e-7 * scale.max(1.0));
         if error.is_nan() || error > bound {

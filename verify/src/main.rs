@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use foveate::DType;
 use foveate_verify::{Verdict, replay_file};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -17,10 +18,13 @@ struct Arguments {
     /// Device: cpu, wgpu or cuda.
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Type of float operands: f32, or f16 for the operations that take it.
+    #[arg(long, default_value = "f32")]
+    dtype: String,
     /// Only the cases of this operation.
     #[arg(long)]
     only: Option<String>,
-    /// Report operations that have no kernel on the device as skipped instead of failed.
+    /// Report operations that have no kernel on the device, or take no such operands, as skipped instead of failed.
     #[arg(long)]
     skip_unsupported: bool,
 }
@@ -44,17 +48,22 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     let folder = arguments.cases.context("--cases is missing")?;
     let device = foveate_verify::device(&arguments.device)?;
+    let dtype = match arguments.dtype.as_str() {
+        "f32" => DType::F32,
+        "f16" => DType::F16,
+        other => bail!("--dtype {other}: it is f32 or f16"),
+    };
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .with_context(|| format!("{}: the folder of cases cannot be read", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
         .collect();
     files.sort();
-    println!("{:<36} {:>12} {:>12}  verdict ({device})", "case", "outputs", "gradients");
+    println!("{:<36} {:>12} {:>12}  verdict ({device}, {dtype})", "case", "outputs", "gradients");
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for file in &files {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let report = replay_file(file, &device, arguments.only.as_deref())?;
+        let report = replay_file(file, &device, dtype, arguments.only.as_deref())?;
         let Some(report) = report else { continue };
         let cell = |error: Option<f64>| error.map_or("-".into(), |e| format!("{e:.1e}"));
         let verdict = match &report.verdict {

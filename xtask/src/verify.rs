@@ -16,10 +16,13 @@ pub(crate) struct Args {
     /// cpu, wgpu, cuda or cuda-emulated
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Type of float operands: f32, or f16 for the operations that take it
+    #[arg(long, default_value = "f32")]
+    dtype: String,
     /// Only the cases of this operation
     #[arg(long)]
     only: Option<String>,
-    /// Report operations without a kernel on the device as skipped instead of failed
+    /// Report operations without a kernel on the device, or without such operands, as skipped instead of failed
     #[arg(long)]
     skip_unsupported: bool,
 }
@@ -33,19 +36,28 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let cases = args.cases.clone().unwrap_or_else(own);
     // cargo runs the program in the repository's root, so a relative folder must be resolved here.
     let cases = std::path::absolute(&cases)?;
-    replay(&cases, &args.device, args.only.as_deref(), args.skip_unsupported)
+    replay(&cases, [&args.device, &args.dtype], args.only.as_deref(), args.skip_unsupported)
 }
 
 /// Replays the repository's own cases on the CPU and on every device that is required.
 pub(crate) fn own_cases(required: &[String]) -> Result<()> {
-    replay(&own(), "cpu", None, false)?;
+    replay(&own(), ["cpu", "f32"], None, false)?;
+    replay(&own(), ["cpu", "f16"], None, true)?;
     for device in required.iter().filter(|d| *d != "cpu") {
-        replay(&own(), device, None, device == "cuda-emulated")?;
+        replay(&own(), [device, "f32"], None, device == "cuda-emulated")?;
+        if device == "wgpu" {
+            replay(&own(), [device, "f16"], None, true)?;
+        }
     }
     Ok(())
 }
 
-fn replay(cases: &Path, device: &str, only: Option<&str>, skip_unsupported: bool) -> Result<()> {
+fn replay(
+    cases: &Path,
+    [device, dtype]: [&str; 2],
+    only: Option<&str>,
+    skip_unsupported: bool,
+) -> Result<()> {
     let (name, emulated) = match device {
         "cpu" | "wgpu" | "cuda" => (device, false),
         "cuda-emulated" => ("cuda", true),
@@ -54,7 +66,7 @@ fn replay(cases: &Path, device: &str, only: Option<&str>, skip_unsupported: bool
     // One build for every device.
     let mut command =
         cargo(&["run", "--release", "--quiet", "-p", "foveate-verify", "--features", "wgpu,cuda", "--"]);
-    command.arg("--cases").arg(cases).args(["--device", name]);
+    command.arg("--cases").arg(cases).args(["--device", name, "--dtype", dtype]);
     if let Some(only) = only {
         command.args(["--only", only]);
     }

@@ -12,7 +12,7 @@ use crate::{
     DType,
     device::{Meta, Metas, Op},
     error::{Error, Result},
-    ops::check_dtypes,
+    ops::{check_dtypes, float},
     spec::{In, Out, Real},
     tape::apply1,
     tensor::Tensor,
@@ -107,11 +107,12 @@ pub struct Pad {
 
 impl Op for Pad {
     const NAME: &'static str = "pad";
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
-    /// Operand: x, f32.
+    /// Operand: x, f32 or f16.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32])?;
+        check_dtypes(Self::NAME, ins, &[float(ins)])?;
         check_axis(Self::NAME, self.axis, &ins[0])?;
         let dims = ins[0].dims;
         if self.before.saturating_add(dims[self.axis]) > self.size {
@@ -121,7 +122,7 @@ impl Op for Pad {
             );
             return Err(Error::argument(Self::NAME, what));
         }
-        Ok(smallvec![Meta::f32(dims.with(self.axis, self.size))])
+        Ok(smallvec![Meta::new(dims.with(self.axis, self.size), ins[0].dtype)])
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

@@ -3,7 +3,7 @@
 use super::{Concat, Narrow, Pad};
 use crate::{
     error::Result,
-    ops::view::wgpu::{copy, copy_small, fill, gather_axes},
+    ops::view::wgpu::{copy, copy_small, gather_axes, pad},
     wgpu::{Cx, In, Out},
 };
 
@@ -37,7 +37,6 @@ impl Pad {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let (outer, size, inner) = ins[0].dims.around(self.axis);
         let (mine, row) = (size * inner, self.size * inner);
-        fill(cx, &outs[0], 0)?;
-        copy(cx, &ins[0], &outs[0], &[(outer, mine, row), (mine, 1, 1)], [0, self.before * inner])
+        pad(cx, &ins[0], &outs[0], [outer, mine, row], self.before * inner)
     }
 }

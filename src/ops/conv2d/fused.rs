@@ -7,14 +7,15 @@ use crate::{
     cpu::{self, Scratch},
     device::{Meta, Metas, Op, run1},
     error::{Error, Result},
-    ops::{check_dtypes, elementwise},
+    ops::{check_dtypes, elementwise, float},
     spec::{In, Out, Real},
     tensor::Tensor,
 };
 use smallvec::{SmallVec, smallvec};
 
 /// `y = f(conv(x) + bias + residual)`, where `f` is `max(·, 0)` if asked for and the residual may be missing. x is f32 or
-/// u8, whose values count as 0 to 255; weight (O, C / groups, kh, kw), bias (O) and residual (B, O, h, w) are f32.
+/// u8, whose values count as 0 to 255; weight (O, C / groups, kh, kw), bias (O) and residual (B, O, h, w) are f32. All may
+/// be f16 instead, but for bytes; `y` is then, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2dFused {
     /// The convolution.
@@ -27,14 +28,15 @@ impl Op for Conv2dFused {
     const NAME: &'static str = "conv2d_fused";
     /// That of [`Conv2d`].
     const TOLERANCE: f64 = Conv2d::TOLERANCE;
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let bytes = ins.first().is_some_and(|x| x.dtype == DType::U8);
-        let pixels = if bytes { DType::U8 } else { DType::F32 };
-        let want = [pixels, DType::F32, DType::F32, DType::F32];
+        let of = float(ins.get(usize::from(bytes)..).unwrap_or_default());
+        let want = [if bytes { DType::U8 } else { of }, of, of, of];
         check_dtypes(Self::NAME, ins, &want[..ins.len().clamp(3, 4)])?;
-        let x = Meta::f32(ins[0].dims);
+        let x = Meta::new(ins[0].dims, of);
         let y = self.conv.infer(&[x, ins[1], ins[2]])?;
         match ins.get(3) {
             Some(residual) if residual.dims != y[0].dims => {
@@ -84,7 +86,7 @@ impl Conv2dFused {
 /// `max(conv2d(x) + bias + residual, 0)` (or without the maximum) in one operation: what evaluation mode makes of a
 /// convolution, its batch norm folded into weight and bias, and a residual block's sum.
 ///
-/// x is f32, or u8 with values 0 to 255: fold `1 / 255` into the weight. There is no gradient: an operand on a tape is an
+/// All are f32, or all f16, with sums in f32; x may also be u8 with values 0 to 255: fold `1 / 255` into the weight. There is no gradient: an operand on a tape is an
 /// error.
 ///
 /// ```

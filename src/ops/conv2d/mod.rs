@@ -17,10 +17,10 @@ mod tests;
 mod wgpu;
 
 use crate::{
-    DType, DeviceKind,
+    DeviceKind,
     device::{Meta, Metas, Op},
     error::{Error, Result},
-    ops::{axes, check_dtypes},
+    ops::{axes, check_dtypes, float},
     spec::{In, Out, Real},
     tape::{Save, apply1},
     tensor::Tensor,
@@ -118,13 +118,14 @@ pub(crate) struct Shape {
 
 impl Op for Conv2d {
     const NAME: &'static str = "conv2d";
+    const WIDENS: bool = true;
     /// For [`Algorithm::Winograd4`], the default for many shapes: about 2 is measured, 3 on the smallest images.
     const TOLERANCE: f64 = 4.0;
     crate::arms!(cpu, wgpu, cuda);
 
     /// Operands: x (B, C, H, W), weight (O, C / groups, kh, kw) and, if there is one, bias (O).
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32; 3][..ins.len().clamp(2, 3)])?;
+        check_dtypes(Self::NAME, ins, &[float(ins); 3][..ins.len().clamp(2, 3)])?;
         let x = axes(Self::NAME, "the image", &ins[0], "(B, C, H, W)")?;
         let shape =
             self.shape(Self::NAME, x, axes(Self::NAME, "the weight", &ins[1], "(O, C / groups, kh, kw)")?)?;
@@ -135,7 +136,8 @@ impl Op for Conv2d {
                 return Err(Error::shape(Self::NAME, what));
             }
         }
-        Ok(smallvec![Meta::f32([shape.batch, shape.out, shape.output[0], shape.output[1]])])
+        let y = [shape.batch, shape.out, shape.output[0], shape.output[1]];
+        Ok(smallvec![Meta::new(y, ins[0].dtype)])
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
@@ -154,19 +156,20 @@ pub struct Conv2dGradInput {
 
 impl Op for Conv2dGradInput {
     const NAME: &'static str = "conv2d_grad_input";
+    const WIDENS: bool = true;
     /// For [`Algorithm::Winograd4`], the default for many shapes: about 2 is measured, 3 on the smallest images.
     const TOLERANCE: f64 = 4.0;
     crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
+        check_dtypes(Self::NAME, ins, &[float(ins); 2])?;
         let dy: [usize; 4] = axes(Self::NAME, "dy", &ins[0], "(B, O, h, w)")?;
         let weight: [usize; 4] = axes(Self::NAME, "the weight", &ins[1], "(O, C / groups, kh, kw)")?;
         let channels = weight[1].saturating_mul(self.conv.groups);
         let x = [dy[0], channels, self.image[0], self.image[1]];
         let shape = self.conv.shape(Self::NAME, x, weight)?;
         check_dy(Self::NAME, dy, &shape)?;
-        Ok(smallvec![Meta::f32(x)])
+        Ok(smallvec![Meta::new(x, ins[0].dtype)])
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
@@ -186,18 +189,19 @@ pub struct Conv2dGradWeight {
 
 impl Op for Conv2dGradWeight {
     const NAME: &'static str = "conv2d_grad_weight";
+    const WIDENS: bool = true;
     /// For [`Algorithm::Winograd4`], the default for many shapes: about 2 is measured, 3 on the smallest images.
     const TOLERANCE: f64 = 4.0;
     crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
+        check_dtypes(Self::NAME, ins, &[float(ins); 2])?;
         let x: [usize; 4] = axes(Self::NAME, "the image", &ins[0], "(B, C, H, W)")?;
         let dy: [usize; 4] = axes(Self::NAME, "dy", &ins[1], "(B, O, h, w)")?;
         let weight = [dy[1], x[1] / self.conv.groups.max(1), self.kernel[0], self.kernel[1]];
         let shape = self.conv.shape(Self::NAME, x, weight)?;
         check_dy(Self::NAME, dy, &shape)?;
-        Ok(smallvec![Meta::f32(weight)])
+        Ok(smallvec![Meta::new(weight, ins[0].dtype)])
     }
 
     #[allow(unused_variables)] // in a build for the CPU alone
@@ -225,7 +229,8 @@ fn check_dy(op: &'static str, dy: [usize; 4], shape: &Shape) -> Result<()> {
 }
 
 /// Convolution of `x (B, C, H, W)` with `weight (O, C / groups, kh, kw)`, plus `bias (O)` if given, to `(B, O, h, w)`;
-/// `h = ⌊(H + top + bottom − kh) / stride⌋ + 1`, and so `w`. All f32. Gradients of all operands.
+/// `h = ⌊(H + top + bottom − kh) / stride⌋ + 1`, and so `w`. All f32, or all f16, whose
+/// products are added up in f32. Gradients of all operands.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{device::run1, testing::*};
+use crate::{DType, device::run1, testing::*};
 use proptest::prelude::*;
 
 /// Image (B, C, H, W), output channels, kernel, geometry.
@@ -47,8 +47,8 @@ fn operands(&(x, out, kernel, conv): &Case) -> (Tensor, Tensor, Tensor) {
 fn forward_matches_its_specification() {
     for case in cases() {
         let (x, weight, bias) = operands(&case);
-        judge(&case.3, &[&x, &weight]);
-        judge(&case.3, &[&x, &weight, &bias]);
+        judge_in_both(&case.3, &[&x, &weight]);
+        judge_in_both(&case.3, &[&x, &weight, &bias]);
     }
 }
 
@@ -56,9 +56,10 @@ fn forward_matches_its_specification() {
 #[test]
 fn the_rungs_of_the_ladder_give_the_same_bits() {
     on_each_device(crate::device::Arms { wgpu: true, cuda: false }, |device| {
-        for case in cases() {
-            let (x, weight, bias) = operands(&case);
-            let [x, weight, bias] = [x, weight, bias].map(|t| t.to_device(device).unwrap());
+        for (case, &dtype) in cases().iter().flat_map(|case| floats(device).iter().map(move |f| (case, f))) {
+            let (x, weight, bias) = operands(case);
+            let put = |t| crate::ops::convert(&t, dtype).unwrap().to_device(device).unwrap();
+            let [x, weight, bias] = [x, weight, bias].map(put);
             let run = |algorithm| run1(&case.3.by(algorithm), &[&x, &weight, &bias]);
             if device.kind() != crate::DeviceKind::Wgpu {
                 let refused = run(Algorithm::Naive);
@@ -136,13 +137,13 @@ fn what_follows_a_convolution_can_be_fused_with_it() {
         let (x, weight, bias) = operands(&case);
         let conv = case.3;
         let residual = random(run1(&conv, &[&x, &weight]).unwrap().dims(), 5);
-        judge(&Conv2dFused { conv, relu: true }, &[&x, &weight, &bias]);
-        judge(&Conv2dFused { conv, relu: false }, &[&x, &weight, &bias, &residual]);
-        judge(&Conv2dFused { conv, relu: true }, &[&x, &weight, &bias, &residual]);
+        judge_in_both(&Conv2dFused { conv, relu: true }, &[&x, &weight, &bias]);
+        judge_in_both(&Conv2dFused { conv, relu: false }, &[&x, &weight, &bias, &residual]);
+        judge_in_both(&Conv2dFused { conv, relu: true }, &[&x, &weight, &bias, &residual]);
         let bytes: Vec<u8> =
             random_i32(x.dims(), 256, 6).to_vec::<i32>().unwrap().iter().map(|&v| v as u8).collect();
         let pixels = Tensor::from_slice(&bytes, x.dims(), &crate::Device::Cpu).unwrap();
-        judge(&Conv2dFused { conv, relu: true }, &[&pixels, &weight, &bias, &residual]);
+        judge_in_both(&Conv2dFused { conv, relu: true }, &[&pixels, &weight, &bias, &residual]);
     }
 }
 
@@ -164,8 +165,8 @@ fn gradients_match_their_specifications() {
         let (x, weight, _) = operands(&case);
         let conv = case.3;
         let dy = random(run1(&conv, &[&x, &weight]).unwrap().dims(), 4);
-        judge(&Conv2dGradInput { conv, image: [case.0[2], case.0[3]] }, &[&dy, &weight]);
-        judge(&Conv2dGradWeight { conv, kernel: case.2 }, &[&x, &dy]);
+        judge_in_both(&Conv2dGradInput { conv, image: [case.0[2], case.0[3]] }, &[&dy, &weight]);
+        judge_in_both(&Conv2dGradWeight { conv, kernel: case.2 }, &[&x, &dy]);
     }
 }
 
@@ -184,6 +185,21 @@ fn gradients_agree_with_differences() {
         judge_function_on(
             Conv2d::ARMS,
             |x| Ok(vec![conv2d(&x[0], &x[1], Some(&x[2]), conv)?]),
+            &[x.clone(), weight.clone(), bias.clone()],
+        );
+        judge_short_function_on(
+            Conv2d::ARMS,
+            |x| Ok(vec![conv2d(&x[0], &x[1], Some(&x[2]), conv)?]),
+            &[half(&x), half(&weight), half(&bias)],
+        );
+        // Weights in f32, the convolution in f16.
+        let short = |t: &Tensor| crate::ops::convert(t, DType::F16);
+        judge_short_function_on(
+            Conv2d::ARMS,
+            |x| {
+                let y = conv2d(&short(&x[0])?, &short(&x[1])?, Some(&short(&x[2])?), conv)?;
+                Ok(vec![crate::ops::convert(&y, DType::F32)?])
+            },
             &[x, weight, bias],
         );
     }
@@ -203,10 +219,10 @@ proptest! {
         let fits = kh <= h + padding[0] + padding[1] && kw <= w + padding[2] + padding[3];
         let (x, weight) = (random([batch, c, h, w], seed), random([out, per_group, kh, kw], seed + 1));
         if fits {
-            judge(&conv, &[&x, &weight]);
+            judge_in_both(&conv, &[&x, &weight]);
             let dy = random(run1(&conv, &[&x, &weight]).unwrap().dims(), seed + 2);
-            judge(&Conv2dGradInput { conv, image: [h, w] }, &[&dy, &weight]);
-            judge(&Conv2dGradWeight { conv, kernel: [kh, kw] }, &[&x, &dy]);
+            judge_in_both(&Conv2dGradInput { conv, image: [h, w] }, &[&dy, &weight]);
+            judge_in_both(&Conv2dGradWeight { conv, kernel: [kh, kw] }, &[&x, &dy]);
         } else {
             let refused = matches!(conv2d(&x, &weight, None, conv), Err(Error::Shape { op: "conv2d", .. }));
             prop_assert!(refused);

@@ -6,7 +6,8 @@ use crate::{
     DType, DeviceKind,
     device::Meta,
     error::{Error, Result},
-    wgpu::{Blocks, Cx, In, Out, TILE_N, View, block_of_thread, tile},
+    ops::convert::wgpu::convert,
+    wgpu::{Areas, Blocks, Cx, In, Out, TILE_N, View, block_of_thread, element, sum_parts, tile},
 };
 use std::ops::Range;
 
@@ -26,12 +27,12 @@ mod gather {
     }
     crate::wgpu_kernel! {
         op: "conv2d", texts: ["conv2d/operands", "conv2d/tiles", "conv2d/gather", "conv2d/conv2d"],
-        params: Conv2dParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, RESIDUAL, RELU, BYTES],
+        params: Conv2dParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, RESIDUAL, RELU, BYTES, Pixel, Element],
         F32 = "conv2d_f32",
         tried with [
-            [64, 64, 16, 8, 8, 0, 0, 0], [32, 64, 16, 8, 4, 1, 1, 0], [16, 64, 16, 8, 2, 0, 1, 1],
-            [8, 64, 16, 8, 1, 0, 0, 0], [16, 64, 16, 4, 1, 0, 0, 0],
-            [64, 64, 16, 4, 4, 0, 0, 0], [8, 64, 16, 4, 2, 0, 0, 0],
+            [64, 64, 16, 8, 8, 0, 0, 0, 0, 0], [32, 64, 16, 8, 4, 1, 1, 0, 1, 1], [16, 64, 16, 8, 2, 0, 1, 1, 2, 0],
+            [8, 64, 16, 8, 1, 0, 0, 0, 0, 0], [16, 64, 16, 4, 1, 0, 0, 0, 0, 0],
+            [64, 64, 16, 4, 4, 0, 0, 0, 0, 0], [8, 64, 16, 4, 2, 0, 0, 1, 2, 1],
         ];
     }
 }
@@ -39,16 +40,18 @@ mod gather {
 mod in_registers {
     crate::wgpu_kernel! {
         op: "conv2d", texts: ["conv2d/operands", "conv2d/registers", "conv2d/gather", "conv2d/conv2d"],
-        params: super::gather::Conv2dParams, tuning: [ROWS, COLS, THREADS, RESIDUAL, RELU, BYTES],
-        F32 = "conv2d_f32", tried with [[16, 8, 16, 0, 0, 0], [8, 8, 16, 1, 1, 0], [4, 8, 16, 0, 1, 1]];
+        params: super::gather::Conv2dParams, tuning: [ROWS, COLS, THREADS, RESIDUAL, RELU, BYTES, Pixel, Element],
+        F32 = "conv2d_f32", tried with [
+            [16, 8, 16, 0, 0, 0, 0, 0], [8, 8, 16, 1, 1, 0, 1, 1], [4, 8, 16, 0, 1, 1, 2, 1],
+        ];
     }
 }
 
 mod naive {
     crate::wgpu_kernel! {
         op: "conv2d", texts: ["conv2d/gather", "conv2d/naive"], params: super::gather::Conv2dParams,
-        tuning: [RESIDUAL, RELU, BYTES],
-        F32 = "conv2d_naive_f32", tried with [[0, 0, 0], [1, 1, 1]];
+        tuning: [RESIDUAL, RELU, BYTES, Pixel, Element],
+        F32 = "conv2d_naive_f32", tried with [[0, 0, 0, 0, 0], [1, 1, 1, 2, 1]];
     }
     pub(super) const THREADS: usize = 64;
 }
@@ -64,31 +67,20 @@ mod grad_weight {
     }
     crate::wgpu_kernel! {
         op: "conv2d_grad_weight", texts: ["conv2d/operands", "conv2d/tiles", "conv2d/grad_weight"],
-        params: GradWeightParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS],
+        params: GradWeightParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, Element],
         F32 = "grad_weight_f32",
-        tried with [[64, 64, 16, 8, 8], [32, 64, 16, 8, 4], [16, 64, 16, 8, 2], [8, 64, 16, 8, 1]];
+        tried with [
+            [64, 64, 16, 8, 8, 0], [32, 64, 16, 8, 4, 1], [16, 64, 16, 8, 2, 0], [8, 64, 16, 8, 1, 0],
+        ];
     }
 }
 
 mod grad_weight_in_registers {
     crate::wgpu_kernel! {
         op: "conv2d_grad_weight", texts: ["conv2d/operands", "conv2d/registers", "conv2d/grad_weight"],
-        params: super::grad_weight::GradWeightParams, tuning: [ROWS, COLS, THREADS],
-        F32 = "grad_weight_f32", tried with [[16, 8, 16], [8, 8, 16], [4, 8, 16]];
+        params: super::grad_weight::GradWeightParams, tuning: [ROWS, COLS, THREADS, Element],
+        F32 = "grad_weight_f32", tried with [[16, 8, 16, 0], [8, 8, 16, 1], [4, 8, 16, 0]];
     }
-}
-
-mod add_parts {
-    crate::wgpu_params! {
-        pub(super) struct AddPartsParams {
-            parts_first: u32, sum_first: u32, parts: u32, elements: u32, add: u32,
-        }
-    }
-    crate::wgpu_kernel! {
-        op: "conv2d_grad_weight", texts: ["common/grid", "conv2d/add_parts"], params: AddPartsParams, tuning: [],
-        F32 = "add_parts_f32", tried with [[]];
-    }
-    pub(super) const THREADS: usize = 64;
 }
 
 /// How the elements of a product with so many rows and columns are shared among threads.
@@ -119,6 +111,12 @@ struct Epilogue<'a> {
     relu: bool,
 }
 
+/// The tuning constants of `gather.wgsl`: RESIDUAL, RELU, BYTES, Pixel and Element.
+fn tuning_of(x: &View, y: &View, then: &Epilogue) -> [u32; 5] {
+    let [residual, relu, bytes] = [then.residual.is_some(), then.relu, x.dtype == DType::U8].map(u32::from);
+    [residual, relu, bytes, element(x.dtype), element(y.dtype)]
+}
+
 /// Runs one part of a convolution over a whole batch. `params` says all but where the tensors begin; its
 /// `weight_first` counts from there.
 fn launch(
@@ -134,17 +132,17 @@ fn launch(
     }
     let channels = params.out_channels as usize;
     let most = cx.groups_per_axis();
-    let epilogue = [then.residual.is_some().into(), then.relu.into(), (x.dtype == DType::U8).into()];
+    let more = tuning_of(x, y, &then);
     let pixels = y.dims[0] * (params.rows * params.cols) as usize;
     let (kernel, [tile_m, tile_n], tuning) = match algorithm {
-        Algorithm::Naive => (&naive::F32, [1, naive::THREADS], epilogue.as_slice().into()),
+        Algorithm::Naive => (&naive::F32, [1, naive::THREADS], more.as_slice().into()),
         _ => {
             let blocks = blocks(cx, algorithm, channels, pixels);
             let kernel = match blocks {
                 Blocks::Tiles(_) => &gather::F32,
                 Blocks::Registers(_) => &in_registers::F32,
             };
-            (kernel, blocks.tile(), blocks.tuning(&epilogue))
+            (kernel, blocks.tile(), blocks.tuning(&more))
         }
     };
     let weights = cx.bind(weight)?;
@@ -322,12 +320,17 @@ impl Conv2dGradWeight {
         (512 / tiles.max(1)).clamp(1, pixels.div_ceil(512).max(1))
     }
 
-    /// Bytes for the sums of all runs.
+    /// Areas for the sums of all runs, and, where results are rounded, for their sum over the parts of a batch that is cut.
+    fn areas(weights: usize, splits: usize, of: DType) -> Areas<2> {
+        Areas([weights * splits, if of.is_half() { weights } else { 0 }])
+    }
+
+    /// Bytes of them.
     pub(super) fn wgpu_scratch(&self, ins: &[Meta]) -> usize {
         let ([x, dy], groups) = ([0, 1].map(|i| sizes(&ins[i].dims)), self.conv.groups.max(1));
         let weight = [dy[1], x[1] / groups, self.kernel[0], self.kernel[1]];
         let splits = self.conv.shape("conv2d_grad_weight", x, weight).map_or(0, |s| Self::wgpu_splits(&s));
-        weight.iter().product::<usize>() * splits * 4
+        Self::areas(weight.iter().product(), splits, ins[0].dtype).bytes()
     }
 
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
@@ -346,11 +349,11 @@ impl Conv2dGradWeight {
         if dw.dims.elements() == 0 {
             return Ok(());
         }
-        let scratch = cx.scratch()?;
-        let parts = View { dims: [splits * dw.dims.elements()].into(), ..scratch };
+        let [parts, wide] = Self::areas(dw.dims.elements(), splits, dw.dtype).views(cx)?;
         let runs = cx.cut(s.batch, |run| [(*x, images(x, run)), (*dy, images(dy, run))])?;
+        let sum = if dw.dtype.is_half() && runs.len() > 1 { &View { dims: dw.dims, ..wide } } else { dw };
         if runs.is_empty() {
-            return add(cx, &parts, dw, 0, false);
+            return sum_parts(cx, &parts, dw, 0, false);
         }
         for (at, run) in runs.iter().enumerate() {
             let pixels = run.len() * s.output[0] * s.output[1];
@@ -358,9 +361,9 @@ impl Conv2dGradWeight {
             let splits = pixels.div_ceil(per_split);
             let params = grad_weight_params(&s, run.len(), splits, per_split);
             self.sum(cx, params, [(x, images(x, run)), (dy, images(dy, run))], &parts, s.groups)?;
-            add(cx, &parts, dw, splits, at > 0)?;
+            sum_parts(cx, &parts, sum, splits, at > 0)?;
         }
-        Ok(())
+        if std::ptr::eq(sum, dw) { Ok(()) } else { convert(cx, sum, dw) }
     }
 
     /// Sums runs of pixels into parts.
@@ -385,7 +388,7 @@ impl Conv2dGradWeight {
             Blocks::Tiles(_) => &grad_weight::F32,
             Blocks::Registers(_) => &grad_weight_in_registers::F32,
         };
-        cx.launch(kernel, &blocks.tuning(&[]), &params, &slices, grid)
+        cx.launch(kernel, &blocks.tuning(&[element(x.dtype)]), &params, &slices, grid)
     }
 }
 
@@ -421,19 +424,4 @@ fn grad_weight_params(
         left: s.padding[2] as u32,
         weights: (s.out * per_group * s.kernel[0] * s.kernel[1]) as u32,
     }
-}
-
-/// sum = (sum, if `add`) + the first `count` parts.
-fn add(cx: &Cx, parts: &View, sum: &Out, count: usize, add: bool) -> Result<()> {
-    let slices = [cx.bind(parts)?, cx.bind(sum)?];
-    let elements = sum.dims.elements();
-    let params = add_parts::AddPartsParams {
-        parts_first: slices[0].first,
-        sum_first: slices[1].first,
-        parts: count as u32,
-        elements: elements as u32,
-        add: add.into(),
-    };
-    let groups = cx.groups(elements.div_ceil(add_parts::THREADS))?;
-    cx.launch(&add_parts::F32, &[], &params, &slices, groups)
 }

@@ -4,8 +4,10 @@
 
 use super::{CrossAttention, CrossAttentionGrad};
 use crate::{
+    DType,
     device::run,
     error::Result,
+    ops,
     tape::{Backward, Given, Gradients},
     tensor::Tensor,
 };
@@ -32,7 +34,7 @@ impl AttentionGrad {
             0 => Tensor::zeros([b, u.dims()[0] / heads, wo.dims()[0]], &x.device())?,
             _ => Tensor::zeros([b, n], &x.device())?,
         };
-        if x.dtype() == crate::DType::F64 { crate::check::to_f64(&zeros) } else { Ok(zeros) }
+        if x.dtype() == DType::F64 { crate::check::to_f64(&zeros) } else { ops::convert(&zeros, x.dtype()) }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     DType, DeviceKind,
     device::{Meta, Metas, Op},
     error::{Error, Result},
-    ops::{axes, check_dtypes, dropout::Dropout, fold_queries, fold_queries::split_heads},
+    ops::{axes, check_dtypes, dropout::Dropout, float, fold_queries, fold_queries::split_heads},
     rng::Rng,
     spec::{In, Out, Real},
     tape::apply,
@@ -38,7 +38,7 @@ fn words_per_image(rows: usize, inputs: usize) -> usize {
 }
 
 /// The attention. Operands: x (B, N, D), u (H·T, D), wv (H·dv, D), wo (O, H·dv); results: y (B, T, O), scores (B, N) and,
-/// if they are kept, p (B, H·T, N) and z (B, H·T, D).
+/// if they are kept, p (B, H·T, N) and z (B, H·T, D). All are f32, or f16 but for p and z, which are always f32.
 #[derive(Clone, Copy, Debug)]
 pub struct CrossAttention {
     /// Number of heads H.
@@ -96,12 +96,17 @@ impl CrossAttention {
 
 impl Op for CrossAttention {
     const NAME: &'static str = "cross_attention";
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32; 4])?;
+        let dtype = float(ins);
+        check_dtypes(Self::NAME, ins, &[dtype; 4])?;
         let s = self.sizes(Self::NAME, ins)?;
-        let mut outs = smallvec![Meta::f32([s.batch, s.queries, s.outputs]), Meta::f32([s.batch, s.inputs])];
+        let mut outs = smallvec![
+            Meta::new([s.batch, s.queries, s.outputs], dtype),
+            Meta::new([s.batch, s.inputs], dtype)
+        ];
         if self.keep {
             outs.push(Meta::f32([s.batch, s.rows(), s.inputs]));
             outs.push(Meta::f32([s.batch, s.rows(), s.features]));
@@ -135,10 +140,12 @@ pub struct CrossAttentionGrad {
 
 impl Op for CrossAttentionGrad {
     const NAME: &'static str = "cross_attention_grad";
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32; 8])?;
+        let (of, kept) = (float(ins), DType::F32);
+        check_dtypes(Self::NAME, ins, &[of, of, of, of, kept, kept, of, of])?;
         let s = self.attention.sizes(Self::NAME, ins)?;
         let want = [
             [s.batch, s.rows(), s.inputs].into(),
@@ -171,7 +178,8 @@ impl Op for CrossAttentionGrad {
 
 /// Multi-head cross-attention without biases: inputs `x (B, N, D)`, queries `q (T, D)` shared by the batch and the weights
 /// `[wq (H·dk, D), wk (H·dk, D), wv (H·dv, D), wo (O, H·dv)]` to `y (B, T, O)` and `scores (B, N)`, the mean of the attention
-/// over heads and queries. Both results have gradients for all operands.
+/// over heads and queries. Both results have gradients for all operands. Tensors are f32, or all f16; logits, softmax and
+/// sums are in f32 then too.
 ///
 /// `dropout` is a probability and the stream it draws from: attention entries are dropped from `y`; the scores are those
 /// before dropout. Without dropout, an image's results have the same bits whatever batch it is in.

@@ -3,10 +3,11 @@
 
 use super::{CrossAttention, CrossAttentionGrad, Sizes, words_per_image};
 use crate::{
+    DType,
     device::{Meta, Op},
     error::{Error, Result},
-    ops::dropout::Dropout,
-    wgpu::{Areas, Axis, Cx, In, Matrix, Out, Product, Stride, View},
+    ops::{convert::wgpu::convert, dropout::Dropout},
+    wgpu::{Areas, Axis, Cx, In, Matrix, Out, Product, Stride, View, element},
 };
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -33,9 +34,9 @@ mod scores {
     }
     crate::wgpu_kernel! {
         op: "cross_attention", texts: ["common/grid", "common/philox", "cross_attention/scores"],
-        params: ScoresParams, tuning: [],
-        SCORES = "attention_scores_f32", tried with [[]];
-        MASK = "attention_mask_f32", tried with [[]];
+        params: ScoresParams, tuning: [Element],
+        SCORES = "attention_scores_f32", tried with [[0], [1]];
+        MASK = "attention_mask_f32", tried with [[0]];
     }
     pub(super) const THREADS: usize = 64;
 }
@@ -50,8 +51,8 @@ mod softmax_grad {
     crate::wgpu_kernel! {
         op: "cross_attention_grad",
         texts: ["common/grid", "common/philox", "common/lanes", "cross_attention/softmax_grad"],
-        params: SoftmaxGradParams, tuning: [LANES],
-        F32 = "attention_softmax_grad_f32", tried with [[1], [32], [128]];
+        params: SoftmaxGradParams, tuning: [LANES, Element],
+        F32 = "attention_softmax_grad_f32", tried with [[1, 0], [32, 1], [128, 0]];
     }
 }
 
@@ -236,8 +237,8 @@ fn after_softmax(cx: &Cx, s: &Sizes, dropout: Option<&Dropout>, p: &View, result
         [(*p, run.start * weights..run.end * weights), (*result, run.start * own..run.end * own)]
     };
     for run in cx.cut(s.batch, needs)? {
-        let [p, result] = needs(&run).map(|(view, range)| cx.bind_range(&view, range));
-        let slices = [p?, result?];
+        let [p, to] = needs(&run).map(|(view, range)| cx.bind_range(&view, range));
+        let slices = [p?, to?];
         let mut params = scores::ScoresParams {
             p_first: slices[0].first,
             result_first: slices[1].first,
@@ -256,7 +257,7 @@ fn after_softmax(cx: &Cx, s: &Sizes, dropout: Option<&Dropout>, p: &View, result
             }
         };
         let groups = cx.groups((run.len() * items).div_ceil(scores::THREADS))?;
-        cx.launch(kernel, &[], &params, &slices, groups)?;
+        cx.launch(kernel, &[element(result.dtype)], &params, &slices, groups)?;
     }
     Ok(())
 }
@@ -266,20 +267,21 @@ impl CrossAttentionGrad {
         self.wants[0] || self.wants[1]
     }
 
-    /// Areas for the values o, do, dz, ds, the weights after dropout and the parts of sums.
-    fn areas(&self, s: &Sizes) -> Areas<6> {
+    /// Areas for the values o, do, dz, ds, the weights after dropout, the parts of sums, and dx before it is rounded.
+    fn areas(&self, s: &Sizes, of: DType) -> Areas<7> {
         let (weights, values) = (s.batch * s.rows() * s.inputs, s.batch * s.queries * s.heads * s.value);
         let weights = if self.to_inputs() { weights } else { 0 };
         let products =
             [(self.wants[1], s.grad_u()), (self.wants[2], s.grad_wv()), (self.wants[3], s.grad_wo())];
         let parts = products.iter().filter(|(wanted, _)| *wanted).map(|(_, product)| product.parts()).max();
         let o = if self.wants[3] { values } else { 0 };
-        Areas([o, values, s.batch * s.rows() * s.features, weights, weights, parts.unwrap_or(0)])
+        let dx = if self.wants[0] && of.is_half() { s.batch * s.inputs * s.features } else { 0 };
+        Areas([o, values, s.batch * s.rows() * s.features, weights, weights, parts.unwrap_or(0), dx])
     }
 
     /// Bytes for what lies between the gradients.
     pub(super) fn wgpu_scratch(&self, ins: &[Meta]) -> usize {
-        self.attention.sizes(Self::NAME, ins).map_or(0, |s| self.areas(&s).bytes())
+        self.attention.sizes(Self::NAME, ins).map_or(0, |s| self.areas(&s, ins[0].dtype).bytes())
     }
 
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
@@ -289,7 +291,7 @@ impl CrossAttentionGrad {
         };
         let mut outs = outs.iter();
         let [dx, du, dwv, dwo] = self.wants.map(|wanted| if wanted { outs.next() } else { None });
-        let [o, d_o, dz, ds, masked, parts] = self.areas(&s).views(cx)?;
+        let [o, d_o, dz, ds, masked, parts, wide] = self.areas(&s, x.dtype).views(cx)?;
         if let Some(dwo) = dwo {
             s.to_values().run(cx, z, wv, &o)?;
             s.grad_wo().run_in_parts(cx, dy, &o, dwo, &parts)?;
@@ -312,8 +314,13 @@ impl CrossAttentionGrad {
             s.grad_u().run_in_parts(cx, &ds, x, du, &parts)?;
         }
         if let Some(dx) = dx {
-            s.grad_x(image).run(cx, &masked, &dz, dx)?;
-            s.grad_x(0).add().run(cx, &ds, u, dx)?;
+            // A sum of two products, rounded once.
+            let sum = if dx.dtype.is_half() { &View { dims: dx.dims, ..wide } } else { dx };
+            s.grad_x(image).run(cx, &masked, &dz, sum)?;
+            s.grad_x(0).add().run(cx, &ds, u, sum)?;
+            if dx.dtype.is_half() {
+                convert(cx, sum, dx)?;
+            }
         }
         Ok(())
     }
@@ -349,7 +356,8 @@ impl CrossAttentionGrad {
             };
             let lanes = lanes(s.inputs);
             let groups = groups_of_rows(cx, run.len() * s.rows(), lanes)?;
-            cx.launch(&softmax_grad::F32, &[lanes as u32], &params, &slices, groups)?;
+            let tuning = [lanes as u32, element(views[1].dtype)];
+            cx.launch(&softmax_grad::F32, &tuning, &params, &slices, groups)?;
         }
         Ok(())
     }

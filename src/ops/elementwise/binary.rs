@@ -6,7 +6,7 @@
 #[cfg(feature = "wgpu")]
 use crate::wgpu;
 use crate::{
-    DType, Dims,
+    Dims,
     cpu::{self, simd::vectorised},
     device::{Meta, Metas, Op, run1},
     error::{Error, Result},
@@ -16,7 +16,7 @@ use crate::{
             scale::neg,
             unary::{Relu, UnaryGrad},
         },
-        reduce,
+        float, reduce,
     },
     spec::{self, Real},
     tape::{Backward, Given, Gradients, Save, apply1},
@@ -60,17 +60,18 @@ kinds! {
         |a, b| if a + b < T::zero() { T::zero() } else { a + b };
 }
 
-/// `y = f(a, b)` element by element. `a` and `b` are f32 of shapes that broadcast to the shape of `y`.
+/// `y = f(a, b)` element by element. `a` and `b` are f32 or both f16, of shapes that broadcast to the shape of `y`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Binary<K>(PhantomData<K>);
 
 impl<K: Kind> Op for Binary<K> {
     const NAME: &'static str = K::NAME;
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(K::NAME, ins, &[DType::F32; 2])?;
-        Ok(smallvec![Meta::f32(broadcast(K::NAME, ins[0].dims, ins[1].dims)?)])
+        check_dtypes(K::NAME, ins, &[float(ins); 2])?;
+        Ok(smallvec![Meta::new(broadcast(K::NAME, ins[0].dims, ins[1].dims)?, ins[0].dtype)])
     }
 
     fn spec<T: Real>(&self, ins: &[spec::In<T>], outs: &mut [spec::Out<T>]) {
@@ -304,7 +305,7 @@ fn binary<K: Gradient>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// `a + b` with broadcasting.
+/// `a + b` with broadcasting; both f32, or both f16.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};

@@ -36,6 +36,7 @@ pub fn full_like(x: &Tensor, value: f64) -> Result<Tensor> {
     match x.dtype() {
         DType::F64 => Tensor::full(value, x.dims(), &x.device()),
         DType::F32 => Tensor::full(value as f32, x.dims(), &x.device()),
-        other => Err(Error::dtype("full_like", format!("takes f32, got {other}"))),
+        DType::F16 => Tensor::full(half::f16::from_f64(value), x.dims(), &x.device()),
+        other => Err(Error::dtype("full_like", format!("takes f32 or f16, got {other}"))),
     }
 }

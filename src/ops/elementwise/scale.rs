@@ -3,18 +3,17 @@
 #[cfg(feature = "wgpu")]
 use crate::wgpu;
 use crate::{
-    DType,
     cpu::{self, simd::vectorised},
     device::{Meta, Metas, Op, run1},
     error::Result,
-    ops::{check_dtypes, elementwise::in_parallel},
+    ops::{check_dtypes, elementwise::in_parallel, float},
     spec::{self, Real},
     tape::{Backward, Given, Gradients, apply1},
     tensor::Tensor,
 };
 use smallvec::smallvec;
 
-/// `y = factor · x + shift`, rounded once, f32. The gradient is the same operation on `dy`, without the shift.
+/// `y = factor · x + shift`, rounded once, f32 or f16. The gradient is the same operation on `dy`, without the shift.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     /// What `x` is multiplied by.
@@ -25,10 +24,11 @@ pub struct Scale {
 
 impl Op for Scale {
     const NAME: &'static str = "scale";
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32])?;
+        check_dtypes(Self::NAME, ins, &[float(ins)])?;
         Ok(smallvec![ins[0]])
     }
 
@@ -72,7 +72,7 @@ impl Backward for ScaleGrad {
     }
 }
 
-/// `factor · x + shift`: f32 of any shape. The constants are rounded to f32.
+/// `factor · x + shift`: f32 or f16 of any shape. The constants are rounded to f32.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};
@@ -85,7 +85,7 @@ pub fn scale(x: &Tensor, factor: f64, shift: f64) -> Result<Tensor> {
     apply1(&Scale { factor, shift }, &[x], |_| ScaleGrad { factor })
 }
 
-/// `−x`: f32 of any shape.
+/// `−x`: f32 or f16 of any shape.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};

@@ -3,11 +3,10 @@
 #[cfg(feature = "wgpu")]
 use crate::wgpu;
 use crate::{
-    DType,
     cpu::{self, math, simd::vectorised},
     device::{Meta, Metas, Op, run1},
     error::{Error, Result},
-    ops::{check_dtypes, elementwise::in_parallel},
+    ops::{check_dtypes, elementwise::in_parallel, float},
     spec::{self, Real},
     tape::{Backward, Given, Gradients, apply1},
     tensor::Tensor,
@@ -110,16 +109,17 @@ fn logistic<T: Real>(x: T) -> T {
     T::one() / (T::one() + (-x).exp())
 }
 
-/// `y = f(x)` element by element, f32.
+/// `y = f(x)` element by element, f32 or f16.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unary<F>(PhantomData<F>);
 
 impl<F: Function> Op for Unary<F> {
     const NAME: &'static str = F::NAME;
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(F::NAME, ins, &[DType::F32])?;
+        check_dtypes(F::NAME, ins, &[float(ins)])?;
         Ok(smallvec![ins[0]])
     }
 
@@ -130,16 +130,17 @@ impl<F: Function> Op for Unary<F> {
     }
 }
 
-/// `dx = f'(x) dy` from `dy` and the saved `x` or `y`, all of one shape, f32.
+/// `dx = f'(x) dy` from `dy` and the saved `x` or `y`, all of one shape, f32 or f16.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UnaryGrad<F>(PhantomData<F>);
 
 impl<F: Function> Op for UnaryGrad<F> {
     const NAME: &'static str = F::GRAD;
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(F::GRAD, ins, &[DType::F32; 2])?;
+        check_dtypes(F::GRAD, ins, &[float(ins); 2])?;
         if ins[0].dims != ins[1].dims {
             let what = format!("gradient of shape {} for values of shape {}", ins[0].dims, ins[1].dims);
             return Err(Error::shape(F::GRAD, what));
@@ -220,7 +221,7 @@ fn unary<F: Function>(x: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// The rectified linear unit `max(x, 0)`: f32 of any shape. NaN stays NaN. The gradient at zero is zero.
+/// The rectified linear unit `max(x, 0)`: f32 or f16 of any shape. NaN stays NaN. The gradient at zero is zero.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};
@@ -233,7 +234,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     unary::<Relu>(x)
 }
 
-/// The hyperbolic tangent: f32 of any shape, within 3 units in the last place.
+/// The hyperbolic tangent: f32 or f16 of any shape, within 3 units in the last place.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};
@@ -246,7 +247,7 @@ pub fn tanh(x: &Tensor) -> Result<Tensor> {
     unary::<Tanh>(x)
 }
 
-/// The logistic function `1 / (1 + e⁻ˣ)`: f32 of any shape, within 3 units in the last place.
+/// The logistic function `1 / (1 + e⁻ˣ)`: f32 or f16 of any shape, within 3 units in the last place.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};
@@ -259,7 +260,7 @@ pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
     unary::<Sigmoid>(x)
 }
 
-/// `eˣ`: f32 of any shape, within 1 unit in the last place.
+/// `eˣ`: f32 or f16 of any shape, within 1 unit in the last place.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};
@@ -272,7 +273,7 @@ pub fn exp(x: &Tensor) -> Result<Tensor> {
     unary::<Exp>(x)
 }
 
-/// The natural logarithm: f32 of any shape, within 1 unit in the last place; −∞ at zero, NaN below.
+/// The natural logarithm: f32 or f16 of any shape, within 1 unit in the last place; −∞ at zero, NaN below.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};
@@ -286,7 +287,7 @@ pub fn log(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Swish, also called SiLU: `x / (1 + e⁻ˣ)` (Ramachandran et al., "Searching for activation functions", 2017, with
-/// β = 1): f32 of any shape.
+/// β = 1): f32 or f16 of any shape.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};
@@ -299,7 +300,7 @@ pub fn swish(x: &Tensor) -> Result<Tensor> {
     unary::<Swish>(x)
 }
 
-/// The square root: f32 of any shape; NaN below zero. The gradient at zero is infinite.
+/// The square root: f32 or f16 of any shape; NaN below zero. The gradient at zero is infinite.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};
@@ -312,7 +313,7 @@ pub fn sqrt(x: &Tensor) -> Result<Tensor> {
     unary::<Sqrt>(x)
 }
 
-/// `x²`: f32 of any shape.
+/// `x²`: f32 or f16 of any shape.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    wgpu::{Cx, In, Out, Tuning, Walk, walk_params},
+    wgpu::{Cx, In, Out, Tuning, Walk, element, walk_params},
 };
 
 const THREADS: u32 = 128;
@@ -17,9 +17,9 @@ mod unary_kernels {
     }
     crate::wgpu_kernel! {
         op: "unary", texts: ["common/grid", "common/exp", "common/math", "elementwise/unary"], params: UnaryParams,
-        tuning: [THREADS, STEPS, FUNCTION],
-        F32 = "unary_f32", tried with [[128, 4, 0], [128, 4, 1], [128, 4, 4], [128, 4, 8]];
-        GRAD = "unary_grad_f32", tried with [[128, 4, 0], [128, 4, 5]];
+        tuning: [THREADS, STEPS, FUNCTION, Element],
+        F32 = "unary_f32", tried with [[128, 4, 0, 0], [128, 4, 1, 0], [128, 4, 4, 1], [128, 4, 8, 0]];
+        GRAD = "unary_grad_f32", tried with [[128, 4, 0, 0], [128, 4, 5, 1]];
     }
 }
 use unary_kernels::UnaryParams;
@@ -29,8 +29,8 @@ walk_params! { struct BinaryParams { a_first, b_first, y_first, start, count } }
 mod binary_kernels {
     crate::wgpu_kernel! {
         op: "binary", texts: ["common/grid", "common/walk", "elementwise/binary"], params: super::BinaryParams,
-        tuning: [THREADS, STEPS, FUNCTION, AXES],
-        F32 = "binary_f32", tried with [[128, 4, 0, 1], [128, 4, 4, 6]];
+        tuning: [THREADS, STEPS, FUNCTION, AXES, Element],
+        F32 = "binary_f32", tried with [[128, 4, 0, 1, 0], [128, 4, 4, 6, 1]];
     }
 }
 
@@ -49,7 +49,13 @@ pub(super) fn map(cx: &Cx, function: u32, [factor, shift]: [f64; 2], x: &In, y: 
             shift: shift as f32,
         };
         let groups = cx.groups(count.div_ceil((THREADS * STEPS) as usize))?;
-        cx.launch(&unary_kernels::F32, &[THREADS, STEPS, function], &params, &slices, groups)
+        cx.launch(
+            &unary_kernels::F32,
+            &[THREADS, STEPS, function, element(y.dtype)],
+            &params,
+            &slices,
+            groups,
+        )
     })
 }
 
@@ -65,14 +71,20 @@ pub(super) fn map_grad(cx: &Cx, function: u32, dy: &In, v: &In, dx: &Out) -> Res
             shift: 0.0,
         };
         let groups = cx.groups(count.div_ceil((THREADS * STEPS) as usize))?;
-        cx.launch(&unary_kernels::GRAD, &[THREADS, STEPS, function], &params, &slices, groups)
+        cx.launch(
+            &unary_kernels::GRAD,
+            &[THREADS, STEPS, function, element(dx.dtype)],
+            &params,
+            &slices,
+            groups,
+        )
     })
 }
 
 /// `y = f(a, b)` with broadcasting.
 pub(super) fn zip(cx: &Cx, function: u32, a: &In, b: &In, y: &Out) -> Result<()> {
     let walk = Walk::broadcast(y.dims, a.dims, b.dims);
-    let tuning: Tuning = &[THREADS, STEPS, function, walk.axes()];
+    let tuning: Tuning = &[THREADS, STEPS, function, walk.axes(), element(y.dtype)];
     // An operand of the result's shape is cut with it; one that is repeated is bound whole.
     let part = |operand: &In, run: &std::ops::Range<usize>| {
         if operand.dims.elements() == y.dims.elements() { run.clone() } else { 0..operand.dims.elements() }

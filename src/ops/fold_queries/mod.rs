@@ -12,10 +12,10 @@ mod tests;
 mod wgpu;
 
 use crate::{
-    DType, DeviceKind,
+    DeviceKind,
     device::{Meta, Metas, Op},
     error::{Error, Result},
-    ops::{axes, check_dtypes},
+    ops::{axes, check_dtypes, float},
     spec::{In, Out, Real},
     tape::apply1,
     tensor::Tensor,
@@ -48,7 +48,7 @@ impl Sizes {
 
 impl FoldQueries {
     fn sizes(&self, op: &'static str, ins: &[Meta]) -> Result<Sizes> {
-        check_dtypes(op, ins, &[DType::F32; 3])?;
+        check_dtypes(op, ins, &[float(ins); 3])?;
         let [queries, features] = axes(op, "the queries", &ins[0], "(T, D)")?;
         let wq: [usize; 2] = axes(op, "wq", &ins[1], "(H·dk, D)")?;
         let wk: [usize; 2] = axes(op, "wk", &ins[2], "(H·dk, D)")?;
@@ -74,11 +74,12 @@ pub(crate) fn split_heads(op: &'static str, heads: usize, rows: usize, what: &st
 
 impl Op for FoldQueries {
     const NAME: &'static str = "fold_queries";
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let sizes = self.sizes(Self::NAME, ins)?;
-        Ok(smallvec![Meta::f32([sizes.heads * sizes.queries, sizes.features])])
+        Ok(smallvec![Meta::new([sizes.heads * sizes.queries, sizes.features], ins[0].dtype)])
     }
 
     #[allow(unused_variables)] // in a build for the CPU alone
@@ -104,10 +105,11 @@ pub struct FoldQueriesGrad {
 
 impl Op for FoldQueriesGrad {
     const NAME: &'static str = "fold_queries_grad";
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32; 4])?;
+        check_dtypes(Self::NAME, ins, &[float(ins); 4])?;
         let sizes = self.fold.sizes(Self::NAME, &ins[1..])?;
         let want = [sizes.heads * sizes.queries, sizes.features];
         if *ins[0].dims != want {
@@ -133,6 +135,7 @@ impl Op for FoldQueriesGrad {
 
 /// Queries `q (T, D)` and the projections `wq`, `wk (H·dk, D)` folded into `u (H·T, D)`, whose row `h·T + t` gives the
 /// attention logits of query `t` and head `h`: `linear(x, u, None)` is `(.., H·T)` logits, scaled by `1 / √dk`.
+/// All f32, or all f16.
 ///
 /// Errors: shapes that do not fit; a number of heads that does not divide the rows of the projections. Gradients for all
 /// three operands.

@@ -13,8 +13,11 @@ fn operands([t, d, h, key]: [usize; 4]) -> [Tensor; 3] {
 fn the_fold_matches_its_specification() {
     for &sizes in SIZES {
         let ([q, wq, wk], fold) = (operands(sizes), FoldQueries { heads: sizes[2] });
-        judge(&fold, &[&q, &wq, &wk]);
-        judge(&FoldQueriesGrad { fold }, &[&random([sizes[2] * sizes[0], sizes[1]], 4), &q, &wq, &wk]);
+        judge_in_both(&fold, &[&q, &wq, &wk]);
+        judge_in_both(
+            &FoldQueriesGrad { fold },
+            &[&random([sizes[2] * sizes[0], sizes[1]], 4), &q, &wq, &wk],
+        );
     }
 }
 

@@ -9,10 +9,9 @@ mod tests;
 mod wgpu;
 
 use crate::{
-    DType,
     device::{Meta, Metas, Op},
     error::{Error, Result},
-    ops::{axes, check_dtypes},
+    ops::{axes, check_dtypes, float},
     spec::{In, Out, Real},
     tape::{Save, apply1},
     tensor::Tensor,
@@ -25,11 +24,12 @@ pub struct Linear;
 
 impl Op for Linear {
     const NAME: &'static str = "linear";
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     /// Operands: x (.., I), weight (O, I) and, if there is one, bias (O).
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32; 3][..ins.len().clamp(2, 3)])?;
+        check_dtypes(Self::NAME, ins, &[float(ins); 3][..ins.len().clamp(2, 3)])?;
         let [outputs, inputs] = axes(Self::NAME, "the weight", &ins[1], "(O, I)")?;
         let x = ins[0].dims;
         if x.last() != Some(&inputs) {
@@ -42,7 +42,7 @@ impl Op for Linear {
                 return Err(Error::shape(Self::NAME, format!("a bias of {size} for {outputs} outputs")));
             }
         }
-        Ok(smallvec![Meta::f32(x.with(x.rank() - 1, outputs))])
+        Ok(smallvec![Meta::new(x.with(x.rank() - 1, outputs), ins[0].dtype)])
     }
 
     #[cfg(feature = "wgpu")]
@@ -56,6 +56,7 @@ impl Op for Linear {
 }
 
 /// A fully connected layer: `x (.., I)`, `weight (O, I)` and optional `bias (O)` to `x Wᵀ + b` of shape `(.., O)`.
+/// All f32, or all f16, added up in f32.
 ///
 /// A row of the result has the same bits whatever the other rows. Errors: a last axis of `x` or a bias that does not fit
 /// the weight. Gradients: `dx = dy W`, `dW = dyᵀ x`, `db = Σ dy` over the rows.

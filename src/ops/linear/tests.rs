@@ -16,8 +16,8 @@ fn layers_match_their_specification() {
         let x = random(Dims::new(x).unwrap(), 1);
         let inputs = x.dims()[x.dims().rank() - 1];
         let weight = random([outputs, inputs], 2);
-        judge(&Linear, &[&x, &weight]);
-        judge(&Linear, &[&x, &weight, &random([outputs], 3)]);
+        judge_in_both(&Linear, &[&x, &weight]);
+        judge_in_both(&Linear, &[&x, &weight, &random([outputs], 3)]);
     }
 }
 
@@ -26,7 +26,9 @@ fn gradients_of_a_layer() {
     let bias = |x: &[Tensor]| Ok(vec![linear(&x[0], &x[1], Some(&x[2]))?]);
     for x in [&[2, 3][..], &[2, 1, 3], &[3], &[1, 3]] {
         let x = random(Dims::new(x).unwrap(), 1);
-        judge_function_on(Linear::ARMS, bias, &[x.clone(), random([5, 3], 2), random([5], 3)]);
+        let layer = [x.clone(), random([5, 3], 2), random([5], 3)];
+        judge_function_on(Linear::ARMS, bias, &layer);
+        judge_short_function_on(Linear::ARMS, bias, &layer.each_ref().map(half));
         judge_function_on(Linear::ARMS, |x| Ok(vec![linear(&x[0], &x[1], None)?]), &[x, random([1, 3], 2)]);
     }
 }

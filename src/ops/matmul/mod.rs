@@ -12,10 +12,10 @@ mod tests;
 mod wgpu;
 
 use crate::{
-    DType, Dims,
+    Dims,
     device::{Meta, Metas, Op},
     error::{Error, Result},
-    ops::{check_dtypes, elementwise},
+    ops::{check_dtypes, elementwise, float},
     spec::{In, Out, Real},
     tape::apply1,
     tensor::Tensor,
@@ -67,13 +67,14 @@ impl MatMul {
 
 impl Op for MatMul {
     const NAME: &'static str = "matmul";
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     /// Operands: a (.., M, K) and b (.., K, N), or transposed; the leading axes broadcast.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
+        check_dtypes(Self::NAME, ins, &[float(ins); 2])?;
         let sizes = self.sizes(ins[0].dims, ins[1].dims)?;
-        Ok(smallvec![Meta::f32(sizes.batch[2].join(&[sizes.m, sizes.n])?)])
+        Ok(smallvec![Meta::new(sizes.batch[2].join(&[sizes.m, sizes.n])?, ins[0].dtype)])
     }
 
     #[cfg(feature = "wgpu")]
@@ -87,7 +88,7 @@ impl Op for MatMul {
 }
 
 /// The matrix product of `a (.., M, K)` and `b (.., K, N)`, of shape `(.., M, N)`. Leading axes broadcast as in
-/// [`add`](crate::ops::add), so that one matrix can meet a batch of others.
+/// [`add`](crate::ops::add), so that one matrix can meet a batch of others. Both operands are f32, or both f16, whose products are added up in f32.
 ///
 /// An element has the same bits whatever the number of rows, columns and batches around it. Errors: operands with fewer
 /// than two axes, inner axes that differ, leading axes that do not broadcast. Gradients: `da = dc bᵀ`, `db = aᵀ dc`,

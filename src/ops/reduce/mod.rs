@@ -14,7 +14,7 @@ use crate::{
     DType, DeviceKind, Dims,
     device::{Meta, Metas, Op},
     error::{Error, Result},
-    ops::{check_dtypes, scale},
+    ops::{check_dtypes, convert, float, scale},
     spec::{In, Out, Real},
     tape::{apply, apply1},
     tensor::Tensor,
@@ -24,7 +24,8 @@ use smallvec::{SmallVec, smallvec};
 /// For each axis, whether it is reduced.
 type Marks = SmallVec<[bool; 6]>;
 
-/// `y[kept axes] = Σ x over the other axes`; summed axes are dropped. Order of summation is fixed.
+/// `y[kept axes] = Σ x over the other axes`; summed axes are dropped. f32, or f16 added up in f32. Order of summation is
+/// fixed.
 #[derive(Clone, Debug)]
 pub struct Sum {
     /// For each axis of `x`, whether it is summed over.
@@ -33,11 +34,12 @@ pub struct Sum {
 
 impl Op for Sum {
     const NAME: &'static str = "sum";
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32])?;
-        Ok(smallvec![Meta::f32(kept(Self::NAME, ins[0].dims, &self.summed)?)])
+        check_dtypes(Self::NAME, ins, &[float(ins)])?;
+        Ok(smallvec![Meta::new(kept(Self::NAME, ins[0].dims, &self.summed)?, ins[0].dtype)])
     }
 
     #[allow(unused_variables)] // in a build for the CPU alone
@@ -217,7 +219,7 @@ fn all_axes(x: &Tensor) -> SmallVec<[isize; 6]> {
     (0..x.dims().rank() as isize).collect()
 }
 
-/// Sum over the given axes (negative counts from the end), which are dropped.
+/// Sum over the given axes (negative counts from the end), which are dropped: f32, or f16 added up in f32.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};
@@ -252,7 +254,9 @@ pub fn mean(x: &Tensor, axes: &[isize]) -> Result<Tensor> {
     if count == 0 {
         return Err(Error::shape("mean", format!("shape {} has no element along axes {axes:?}", x.dims())));
     }
-    scale(&sum(x, axes)?, 1.0 / count as f64, 0.0)
+    // A sum may be too large for f16 where the mean is not.
+    let wide = if x.dtype().is_half() { convert(x, DType::F32)? } else { x.clone() };
+    convert(&scale(&sum(&wide, axes)?, 1.0 / count as f64, 0.0)?, x.dtype())
 }
 
 /// Mean of all elements, a scalar.

@@ -6,7 +6,7 @@ use crate::{
     device::Meta,
     error::Result,
     ops::view::wgpu::fill,
-    wgpu::{Cx, In, Kernel, Out, ROW_THREADS, Slice, View, lanes, row_groups},
+    wgpu::{Cx, In, Kernel, Out, ROW_THREADS, Slice, View, element, lanes, row_groups},
 };
 
 crate::wgpu_params! {
@@ -19,9 +19,9 @@ crate::wgpu_params! {
 
 mod kernels {
     crate::wgpu_kernel! {
-        op: "sum", texts: ["common/grid", "reduce/sum"], params: super::SumParams, tuning: [THREADS],
-        FEW = "sum_f32", tried with [[128]];
-        MANY = "sum_parts_f32", tried with [[128]];
+        op: "sum", texts: ["common/grid", "reduce/sum"], params: super::SumParams, tuning: [THREADS, ElementX, ElementY],
+        FEW = "sum_f32", tried with [[128, 0, 0], [128, 1, 1]];
+        MANY = "sum_parts_f32", tried with [[128, 0, 0], [128, 1, 0]];
     }
 }
 
@@ -86,7 +86,8 @@ fn launch(
         term_stride_1: terms.stride[1] as u32,
         term_stride_2: terms.stride[2] as u32,
     };
-    cx.launch(kernel, &[THREADS], &params, &slices, cx.groups(groups)?)
+    let tuning = [THREADS, element(x.dtype), element(y.dtype)];
+    cx.launch(kernel, &tuning, &params, &slices, cx.groups(groups)?)
 }
 
 mod max_kernels {

@@ -1,20 +1,25 @@
 //! Operations whose operands are larger than a binding may be run in parts, and give the same bits as in one piece.
 
 use crate::{
-    Device, Rng, Tensor,
+    DType, Device, Rng, Tensor,
     device::{Op, run},
     ops::{
         blend_patches::{BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators, IndicatorGradient},
+        conv2d::{Conv2d, Conv2dGradInput, Conv2dGradWeight},
+        convert::Convert,
         cross_attention::{CrossAttention, CrossAttentionGrad},
         dropout::Dropout,
+        elementwise::{Add, Binary},
         expectation::{Estimator, Expectation, ExpectationGradAttention, ExpectationGradFeatures},
         fold_queries::FoldQueries,
         gated_attention::{GatedAttention, GatedAttentionGrad},
+        linear::Linear,
+        matmul::MatMul,
         perturbed_top_k::{Noise, PerturbedTopK, PerturbedTopKGrad},
         sampling::{GumbelMax, GumbelTopK},
         unfold::Grid,
     },
-    testing::{bits, random},
+    testing::{bits, half, random, rms},
     wgpu::{Options, Wgpu},
 };
 
@@ -32,8 +37,8 @@ fn devices() -> Option<[Device; 2]> {
 
 /// The results of the operation on the first device, if the second one gives the same bits.
 fn same<O: Op>(devices: &[Device; 2], op: &O, ins: &[&Tensor]) -> Vec<Tensor> {
-    let largest = ins.iter().map(|t| t.elements()).max().unwrap_or(0);
-    assert!(largest * 4 > 64 << 10, "{op:?} of {ins:?} needs no cut");
+    let largest = ins.iter().map(|t| t.elements() * t.dtype().size()).max().unwrap_or(0);
+    assert!(largest > 64 << 10, "{op:?} of {ins:?} needs no cut");
     let [mut whole, cut] = devices.each_ref().map(|device| {
         let moved: Vec<Tensor> = ins.iter().map(|t| t.to_device(device).unwrap()).collect();
         let outs = run(op, &moved.iter().collect::<Vec<_>>());
@@ -86,6 +91,57 @@ fn attention() {
     let fold = FoldQueries { heads: 5 };
     let (q, wq, wk) = (random([3, 100], 1), random([200, 100], 2), random([200, 100], 3));
     same(&devices, &fold, &[&q, &wq, &wk]);
+}
+
+#[test]
+fn tensors_of_16_bits() {
+    let Some(devices) =
+        devices().filter(|[device, _]| matches!(device, Device::Wgpu(device) if device.has_f16()))
+    else {
+        return;
+    };
+    let (a, b) = (random([301, 333], 1), random([301, 333], 2));
+    for to in [DType::F16, DType::BF16] {
+        let short = same(&devices, &Convert { to }, &[&a]).remove(0);
+        same(&devices, &Convert { to: DType::F32 }, &[&short]);
+    }
+    let [a, b] = [half(&a), half(&b)];
+    same(&devices, &Binary::<Add>::default(), &[&a, &b]);
+    let batch = [[31, 41, 33], [31, 33, 29]].map(|dims| half(&random(dims, 3)));
+    same(&devices, &MatMul::default(), &batch.each_ref());
+    same(&devices, &Linear, &[&a, &half(&random([9, 333], 3)), &half(&random([9], 4))]);
+    let (b, n, d, heads, queries, values, outputs) = (71, 49, 17, 4, 2, 12, 9);
+    let (x, u) = (random([b, n, d], 1), random([heads * queries, d], 2));
+    let (wv, wo) = (random([values, d], 3), random([outputs, values], 4));
+    let [x, u, wv, wo] = [x, u, wv, wo].map(|t| half(&t));
+    let attention = CrossAttention { heads, dropout: None, keep: true };
+    let outs = same(&devices, &attention, &[&x, &u, &wv, &wo]);
+    let (dy, dscores) = (half(&random([b, queries, outputs], 5)), half(&random([b, n], 6)));
+    let op = CrossAttentionGrad { attention, wants: [true; 4] };
+    same(&devices, &op, &[&x, &u, &wv, &wo, &outs[2], &outs[3], &dy, &dscores]);
+}
+
+#[test]
+fn convolutions_of_16_bits() {
+    let Some(devices) =
+        devices().filter(|[device, _]| matches!(device, Device::Wgpu(device) if device.has_f16()))
+    else {
+        return;
+    };
+    let conv = Conv2d::new(2, 1);
+    let (x, weight) = (half(&random([65, 8, 17, 17], 1)), half(&random([5, 8, 3, 3], 2)));
+    let y = same(&devices, &conv, &[&x, &weight]).remove(0);
+    let dy = half(&random(y.dims(), 3));
+    same(&devices, &Conv2dGradInput { conv, image: [17, 17] }, &[&half(&random([131, 5, 9, 9], 4)), &weight]);
+    // What is added up over the parts of a batch has other bits than in one piece, but is rounded once all the same.
+    let op = Conv2dGradWeight { conv, kernel: [3, 3] };
+    let reference = [&x, &dy].map(|t| crate::check::to_f64(t).unwrap());
+    let want = run(&op, &reference.each_ref()).unwrap()[0].to_vec::<f64>().unwrap();
+    let moved = [&x, &dy].map(|t| t.to_device(&devices[1]).unwrap());
+    let got = run(&op, &moved.each_ref()).unwrap()[0].to_vec::<::half::f16>().unwrap();
+    let error = rms(got.iter().zip(&want).map(|(got, want)| got.to_f64() - want));
+    let rounding = rms(want.iter().map(|want| ::half::f16::from_f64(*want).to_f64() - want));
+    assert!(error <= 1.1 * rounding, "{error:e}, one rounding makes {rounding:e}");
 }
 
 #[test]

@@ -9,10 +9,10 @@ mod tests;
 pub(crate) mod wgpu;
 
 use crate::{
-    DType, Dims,
+    Dims,
     device::{Meta, Metas, Op},
     error::{Error, Result},
-    ops::{check_dtypes, elementwise},
+    ops::{check_dtypes, elementwise, float},
     spec::{self, Real},
     tape::{apply1, record1},
     tensor::Tensor,
@@ -74,15 +74,16 @@ pub struct Expand {
 
 impl Op for Expand {
     const NAME: &'static str = "expand";
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32])?;
+        check_dtypes(Self::NAME, ins, &[float(ins)])?;
         if elementwise::broadcast(Self::NAME, ins[0].dims, self.dims)? != self.dims {
             let what = format!("shape {} does not repeat to {}", ins[0].dims, self.dims);
             return Err(Error::shape(Self::NAME, what));
         }
-        Ok(smallvec![Meta::f32(self.dims)])
+        Ok(smallvec![Meta::new(self.dims, ins[0].dtype)])
     }
 
     fn spec<T: Real>(&self, ins: &[spec::In<T>], outs: &mut [spec::Out<T>]) {
@@ -103,13 +104,14 @@ pub struct PadRows {
 
 impl Op for PadRows {
     const NAME: &'static str = "pad_rows";
+    const WIDENS: bool = true;
     crate::arms!(cpu, wgpu);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32])?;
+        check_dtypes(Self::NAME, ins, &[float(ins)])?;
         match ins[0].dims.first() {
             Some(rows) if self.before.saturating_add(*rows) <= self.rows => {
-                Ok(smallvec![Meta::f32(ins[0].dims.with(0, self.rows))])
+                Ok(smallvec![Meta::new(ins[0].dims.with(0, self.rows), ins[0].dtype)])
             }
             _ => Err(Error::shape(Self::NAME, format!("{} does not fit in {} rows", ins[0].dims, self.rows))),
         }

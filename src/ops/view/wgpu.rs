@@ -2,9 +2,10 @@
 
 use super::{Expand, PadRows};
 use crate::{
+    DType,
     dims::MAX_AXES,
     error::Result,
-    wgpu::{BoxAxis, Cx, In, Out, Walk, distances, walk_params},
+    wgpu::{BoxAxis, Cx, In, Out, View, Walk, distances, walk_params},
 };
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -43,9 +44,12 @@ mod fill_kernels {
     }
 }
 
-/// Sets every word of `y` to `word`.
+/// Sets every word of `y` to `word`. Elements shorter than a word must begin with one; what follows the last of them in its
+/// word is set too.
 pub(crate) fn fill(cx: &Cx, y: &Out, word: u32) -> Result<()> {
-    cx.each_run([y], 1, |count, slices| {
+    let words = |elements: usize| (elements * y.dtype.size()).div_ceil(4);
+    let y = View { dims: [words(y.dims.elements())].into(), dtype: DType::U32, start: words(y.start), ..*y };
+    cx.each_run([&y], 1, |count, slices| {
         let params = fill_kernels::FillParams { y_first: slices[0].first, count: count as u32, word };
         cx.launch(&fill_kernels::WORDS, &[THREADS, STEPS], &params, &slices, cx.groups(count.div_ceil(RUN))?)
     })
@@ -137,6 +141,16 @@ pub(crate) fn gather_axes(cx: &Cx, x: &In, y: &Out, axes: &[(usize, usize)], x_s
     copy(cx, x, y, &axes, [x_start, 0])
 }
 
+/// `rows` rows of `mine` elements of `x`, each from element `start` on of a row of `row` elements of `y`; the others are
+/// zero.
+pub(crate) fn pad(cx: &Cx, x: &In, y: &Out, [rows, mine, row]: [usize; 3], start: usize) -> Result<()> {
+    fill(cx, y, 0)?;
+    if y.dtype.size() < 4 {
+        return copy_small(cx, x, y, &[(rows, mine), (row, 1)], (row, start..start + mine, start));
+    }
+    copy(cx, x, y, &[(rows, mine, row), (mine, 1, 1)], [0, start])
+}
+
 impl Expand {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let from = distances(self.dims, ins[0].dims);
@@ -148,7 +162,6 @@ impl Expand {
 impl PadRows {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let row: usize = ins[0].dims[1..].iter().product();
-        fill(cx, &outs[0], 0)?;
-        copy(cx, &ins[0], &outs[0], &[(ins[0].dims.elements(), 1, 1)], [0, self.before * row])
+        pad(cx, &ins[0], &outs[0], [1, ins[0].dims.elements(), outs[0].dims.elements()], self.before * row)
     }
 }

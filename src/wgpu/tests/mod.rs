@@ -2,6 +2,7 @@
 //! timings, and whole systems.
 
 mod errors;
+mod half;
 mod interop;
 mod limits;
 mod memory;

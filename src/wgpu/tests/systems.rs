@@ -8,7 +8,7 @@ use crate::{
     nn::{GlobalPool, ResNetConfig, Task},
     ops,
     select::{Ips, IpsConfig},
-    testing::{bits, random, wgpu_of_its_own},
+    testing::{bits, floats, random, wgpu_of_its_own},
     train::tests::{Corners, trainer_on},
     wgpu::AdapterKind,
 };
@@ -65,8 +65,10 @@ fn what_a_gpu_would_be_given_has_the_same_bits() {
     let Some(mut wgpu) = wgpu_of_its_own(&Options::default()) else { return };
     let run = |device: &Device| -> Vec<Vec<u8>> {
         let mut results = Vec::new();
-        for out in [3, 12, 30, 70] {
-            let to = |t: Tensor| t.to_device(device).unwrap();
+        for (out, &dtype) in
+            [3, 12, 30, 70].iter().flat_map(|&out| floats(device).iter().map(move |f| (out, f)))
+        {
+            let to = |t: Tensor| ops::convert(&t, dtype).unwrap().to_device(device).unwrap();
             let (x, weight) = (to(random([2, 5, 13, 11], 1)), to(random([out, 5, 3, 3], 2)));
             let tape = Tape::new();
             let (x, weight) = (tape.watch(&x).unwrap(), tape.watch(&weight).unwrap());

@@ -1,6 +1,6 @@
 //! Launches of Winograd's F(4×4, 3×3): filters, then for runs of images their tiles, a batch of products, and the results.
 
-use super::{Epilogue, gather::Conv2dParams, images};
+use super::{Epilogue, gather::Conv2dParams, images, tuning_of};
 use crate::{
     DType,
     error::{Error, Result},
@@ -12,10 +12,10 @@ use std::ops::Range;
 mod kernels {
     crate::wgpu_kernel! {
         op: "conv2d", texts: ["conv2d/gather", "conv2d/winograd"], params: super::Conv2dParams,
-        tuning: [RESIDUAL, RELU, BYTES],
-        FILTERS = "winograd_filters", tried with [[0, 0, 0]];
-        DATA = "winograd_data", tried with [[0, 0, 0], [0, 0, 1]];
-        OUTPUTS = "winograd_outputs", tried with [[0, 0, 0], [1, 1, 0]];
+        tuning: [RESIDUAL, RELU, BYTES, Pixel, Element],
+        FILTERS = "winograd_filters", tried with [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]];
+        DATA = "winograd_data", tried with [[0, 0, 0, 0, 0], [0, 0, 1, 2, 1]];
+        OUTPUTS = "winograd_outputs", tried with [[0, 0, 0, 0, 0], [1, 1, 0, 1, 1]];
     }
     pub(super) const THREADS: usize = 64;
 }
@@ -108,7 +108,7 @@ pub(super) fn launch(
     let at_once = (1..=batch).rev().find(|&n| Space::new(&params, n).words() <= most(cx)).unwrap_or(1);
     let buffer = cx.reserve(Space::new(&params, at_once).words())?;
     let space = View { dims: [buffer.bytes() / 4].into(), dtype: DType::F32, buffer: &buffer, start: 0 };
-    let tuning = [then.residual.is_some().into(), then.relu.into(), (x.dtype == DType::U8).into()];
+    let tuning = tuning_of(x, y, &then);
     let winograd = Winograd { cx, params, tuning, space };
     winograd.filters(weight)?;
     for run in cx.cut(batch, |run| [(*x, images(x, run)), (*y, images(y, run))])? {
@@ -129,7 +129,7 @@ pub(super) fn launch(
 struct Winograd<'a> {
     cx: &'a Cx<'a>,
     params: Conv2dParams,
-    tuning: [u32; 3],
+    tuning: [u32; 5],
     space: View<'a>,
 }
 
