@@ -35,7 +35,7 @@ constexpr u64 BAD = 0xfffffffeull << 32;
 __device__ inline i32 marked(const float* logits, u32 candidate, u32 rows) {
     for (u32 r = 0; r < rows; r++) {
         float v = logits[(u64)candidate * rows + r];
-        if (!(v < __int_as_float(0x7f800000))) return ~(i32)candidate;
+        if (!(v < infinity())) return ~(i32)candidate;
     }
     return (i32)candidate;
 }
@@ -44,7 +44,7 @@ __device__ inline i32 marked(const float* logits, u32 candidate, u32 rows) {
 __device__ inline void row_statistics(const Merge& merge, const float* logits, u32 rows, u32 count) {
     u32 lane = threadIdx.x % WARP;
     for (u32 r = threadIdx.x / WARP; r < rows; r += blockDim.x / WARP) {
-        float largest = -__int_as_float(0x7f800000);
+        float largest = -infinity();
         for (u32 at = lane; at < count; at += WARP) {
             i32 candidate = merge.now[at];
             if (candidate >= 0) largest = fmaxf(largest, logits[(u64)candidate * rows + r]);
@@ -53,9 +53,9 @@ __device__ inline void row_statistics(const Merge& merge, const float* logits, u
         float sum = 0.0f;
         for (u32 at = lane; at < count; at += WARP) {
             i32 candidate = merge.now[at];
-            float v = candidate >= 0 ? logits[(u64)candidate * rows + r] : -__int_as_float(0x7f800000);
+            float v = candidate >= 0 ? logits[(u64)candidate * rows + r] : -infinity();
             // A row of minus infinities has no probability to give; the difference would be NaN.
-            if (v > -__int_as_float(0x7f800000)) sum += exp_nonpositive(v - largest);
+            if (v > -infinity()) sum += exp_of(v - largest);
         }
         sum = warp_sum(sum);
         if (lane == 0) {
@@ -72,8 +72,8 @@ __device__ inline u64 key_of(const Merge& merge, const float* logits, u32 rows, 
     float score = 0.0f;
     for (u32 r = 0; r < rows; r++) {
         float v = logits[(u64)candidate * rows + r];
-        if (v > -__int_as_float(0x7f800000)) {
-            score += exp_nonpositive(v - merge.maximum[r]) * merge.inverse[r];
+        if (v > -infinity()) {
+            score += exp_of(v - merge.maximum[r]) * merge.inverse[r];
         }
     }
     score /= (float)rows;
