@@ -3,6 +3,8 @@
 
 mod op;
 mod run;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+pub(crate) mod walk;
 
 pub use op::{Arms, Meta, Metas, Op, Outputs};
 #[cfg(test)]

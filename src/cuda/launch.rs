@@ -13,6 +13,9 @@ use std::{ffi::c_void, sync::atomic::Ordering};
 /// The most pointers a kernel takes.
 const MAX_POINTERS: usize = 15;
 
+/// Elements of a block: `ELEMENT_THREADS * ELEMENT_STEPS` of `kernels/common/elements.cuh`.
+const ELEMENTS: usize = 256 * 4;
+
 /// An operand on the device, read only.
 #[derive(Clone, Copy, Debug)]
 pub struct In {
@@ -43,6 +46,18 @@ pub struct Argument(u64);
 impl Argument {
     /// A null pointer, for what a kernel can do without.
     pub const NONE: Argument = Argument(0);
+}
+
+impl Argument {
+    /// The pointer this many bytes on.
+    pub(crate) fn after(self, bytes: usize) -> Self {
+        Argument(self.0 + bytes as u64)
+    }
+
+    /// Whether it is a multiple of this many bytes.
+    pub(crate) fn is_aligned(self, bytes: usize) -> bool {
+        self.0.is_multiple_of(bytes as u64)
+    }
 }
 
 impl From<&In> for Argument {
@@ -77,6 +92,11 @@ impl Grid {
     /// Enough blocks along x for `items` of which each block does `each`.
     pub(crate) fn over(items: usize, each: usize) -> Self {
         Self::blocks([items.div_ceil(each), 1, 1])
+    }
+
+    /// For a kernel built on `kernels/common/elements.cuh`, over `count` elements.
+    pub(crate) fn elements(count: usize) -> Self {
+        Self::over(count, ELEMENTS)
     }
 
     /// Blocks of this many threads.

@@ -10,6 +10,7 @@ mod kernels;
 mod launch;
 mod memory;
 mod run;
+mod walk;
 
 pub use context::Cuda;
 pub use launch::{Argument, Cx, In, Out};
@@ -18,3 +19,4 @@ pub use memory::Block;
 pub(crate) use kernels::*;
 pub(crate) use launch::Grid;
 pub(crate) use run::{run, run_in_place};
+pub(crate) use walk::{DivisorParams, WalkParams};

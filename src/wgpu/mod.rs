@@ -33,6 +33,7 @@ mod trace;
 mod transfer;
 mod walk;
 
+pub use crate::device::walk::{BoxAxis, distances};
 pub use ::wgpu as api;
 pub use adapter::{Adapter, AdapterKind, Choice, adapters};
 pub(crate) use areas::Areas;
@@ -50,5 +51,5 @@ pub(crate) use tiles::{TILE_N, tile, tile_m};
 pub use trace::{Timing, Timings};
 pub use transfer::Download;
 pub(crate) use transfer::read_back;
+pub use walk::Walk;
 pub(crate) use walk::walk_params;
-pub use walk::{BoxAxis, Walk, distances};

@@ -2,6 +2,8 @@
 //! `pad_rows`, the gradient of a slice).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod grad;
 #[cfg(test)]
 mod tests;
@@ -74,7 +76,7 @@ pub struct Expand {
 
 impl Op for Expand {
     const NAME: &'static str = "expand";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -103,7 +105,7 @@ pub struct PadRows {
 
 impl Op for PadRows {
     const NAME: &'static str = "pad_rows";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;

@@ -340,4 +340,7 @@ fn entry_points_are_found() {
     let text = "extern \"C\" __global__ void __launch_bounds__(max(1, T), 2)\nfirst(int a) {}\n\
         __device__ void no(int);\nextern \"C\" __global__ void second(\n  float* x) {}";
     assert_eq!(entry_points(text), ["first", "second"]);
+    let text = "#define BOTH(name, of) \\\n  extern \"C\" __global__ void __launch_bounds__(T) name##_##of(int a) {} \\\n  \
+        extern \"C\" __global__ void name##_grad(int a) {}\nBOTH(f, x)\nBOTH(g, y);\n#define OTHER(a) a\nOTHER(3)\n";
+    assert_eq!(entry_points(text), ["f_x", "g_y", "f_grad", "g_grad"]);
 }
