@@ -2,22 +2,17 @@
 #pragma once
 #include "base.cuh"
 
-// A size to divide by: quotients of numbers below 2^31 are a product and a shift.
+// A size to divide by: the quotient is the upper half of a product. Exact for the numbers that the host was told of.
 struct DivisorParams {
-    u32 size;
-    u32 multiplier;
-    u32 shift;
+    u64 multiplier;
+    u64 size;
 };
 
 // at / by.size, and what is left.
-__device__ inline u64 divide(u64 at, const DivisorParams& by, u32& rest) {
-    if (at >> 31) {
-        u64 quotient = at / by.size;
-        rest = (u32)(at - quotient * by.size);
-        return quotient;
-    }
-    u32 quotient = by.size == 1 ? (u32)at : __umulhi((u32)at, by.multiplier) >> by.shift;
-    rest = (u32)at - quotient * by.size;
+template <typename Rest>
+__device__ inline u64 divide(u64 at, const DivisorParams& by, Rest& rest) {
+    u64 quotient = by.size == 1 ? at : __umul64hi(at, by.multiplier);
+    rest = (Rest)(at - quotient * by.size);
     return quotient;
 }
 
@@ -28,7 +23,7 @@ struct WalkParams {
     u64 b[6];
     u64 count;
     DivisorParams size[5];  // of all axes but the outermost
-    u32 axes;
+    u64 axes;
 };
 
 // Offsets in a and b.
@@ -42,7 +37,7 @@ __device__ inline Place walk(u64 at, const WalkParams& p) {
 #pragma unroll
     for (u32 axis = 0; axis < 5; axis++) {
         if (axis + 1 >= p.axes) break;
-        u32 index;
+        u64 index;
         at = divide(at, p.size[axis], index);
         place.a += index * p.a[axis];
         place.b += index * p.b[axis];

@@ -22,7 +22,7 @@ struct PadParams {
     u64 count;            // elements of y
     u64 run;              // elements of a row of x
     DivisorParams whole;  // elements of a row of y
-    u32 before;           // of which these are zero, a row of x follows, and the rest is zero
+    u64 before;           // of which these are zero, a row of x follows, and the rest is zero
 };
 
 extern "C" __global__ void __launch_bounds__(ELEMENT_THREADS)
@@ -30,9 +30,8 @@ pad_f32(const float* __restrict__ x,  // (rows, run)
         float* __restrict__ y,        // (rows, whole)
         PadParams p) {
     each_element(p.count, [&](u64 at) {
-        u32 column;
-        u64 row = divide(at, p.whole, column);
-        u32 from = column - p.before;  // before the run this is a very large number
+        u64 column, row = divide(at, p.whole, column);
+        u64 from = column - p.before;  // before the run this is a very large number
         y[at] = from < p.run ? x[row * p.run + from] : 0.0f;
     });
 }

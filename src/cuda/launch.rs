@@ -168,6 +168,15 @@ impl Cx<'_> {
         Ok(size as u32)
     }
 
+    /// The kernel of one of several variants. A variant of another crate has none.
+    pub(crate) fn numbered(&self, kernels: &[Kernel], number: u32) -> Result<Kernel> {
+        kernels.get(number as usize).copied().ok_or_else(|| Error::Unsupported {
+            op: self.op,
+            device: self.device.to_string(),
+            what: "move the operands to a device that has it with to_device".into(),
+        })
+    }
+
     /// Launches one kernel: pointers in the order of its parameters, then its parameter block.
     ///
     /// The sizes are held against those of the compiled kernel; that each pointer is to what the kernel takes it for is

@@ -8,29 +8,31 @@ use crate::{
 };
 use bytemuck::{NoUninit, Pod, Zeroable};
 
-/// A size to divide by. For numbers below 2³¹ the quotient is the upper half of the product with `multiplier`, shifted
-/// (Granlund and Montgomery, "Division by invariant integers using multiplication", 1994).
+/// A size to divide by: the quotient is the upper half of the product with `multiplier` (Granlund and Montgomery, "Division
+/// by invariant integers using multiplication", 1994).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub(crate) struct DivisorParams {
-    size: u32,
-    multiplier: u32,
-    shift: u32,
+    multiplier: u64,
+    size: u64,
 }
 
 impl DivisorParams {
-    /// Of a size of at least one; zero counts as one.
-    pub(crate) fn new(cx: &Cx, size: usize) -> Result<Self> {
-        Ok(Self::of(cx.u32(size.max(1))?))
+    /// Divides the numbers below `count` by a size; zero counts as one.
+    pub(crate) fn new(cx: &Cx, size: usize, count: usize) -> Result<Self> {
+        let size = size.max(1);
+        if size < count && count.checked_mul(size).is_none() {
+            // Never met: an axis of 2^28 elements of a tensor of 2^36.
+            cx.u32(count)?;
+        }
+        Ok(Self::of(size as u64, count as u64))
     }
 
-    const fn of(size: u32) -> Self {
-        if size <= 1 {
-            return DivisorParams { size: 1, multiplier: 0, shift: 0 };
-        }
-        let power = 31 + size.next_power_of_two().trailing_zeros();
-        let multiplier = (1_u64 << power).div_ceil(size as u64) as u32;
-        DivisorParams { size, multiplier, shift: power - 32 }
+    /// The multiplier is 2⁶⁴ / size, rounded up, which is exact for numbers whose product with the size is below 2⁶⁴. Of
+    /// size one it would be 2⁶⁴, but the kernels know. Numbers below the size have the quotient zero.
+    const fn of(size: u64, count: u64) -> Self {
+        let multiplier = if size < count { (u64::MAX / size).wrapping_add(1) } else { 0 };
+        DivisorParams { multiplier, size }
     }
 }
 
@@ -42,26 +44,27 @@ pub(crate) struct WalkParams {
     b: [u64; 6],
     count: u64,
     size: [DivisorParams; 5],
-    axes: u32,
+    axes: u64,
 }
 
 impl WalkParams {
     /// The box with these axes, outermost first; at most [`MAX_AXES`] of them.
     pub(crate) fn new(cx: &Cx, axes: impl DoubleEndedIterator<Item = BoxAxis>) -> Result<Self> {
         let merged = merged(axes);
+        let count: usize = merged.iter().map(|axis| axis.0).product();
         let mut walk = WalkParams {
             a: [0; MAX_AXES],
             b: [0; MAX_AXES],
-            count: merged.iter().map(|axis| axis.0 as u64).product(),
-            size: [DivisorParams::of(1); MAX_AXES - 1],
-            axes: merged.len().max(1) as u32,
+            count: count as u64,
+            size: [DivisorParams::of(1, 1); MAX_AXES - 1],
+            axes: merged.len().max(1) as u64,
         };
         for (at, &(size, a, b)) in merged.iter().enumerate() {
             // The distances of the outermost axis are the last ones, whatever its number.
             let to = if at + 1 == merged.len() { MAX_AXES - 1 } else { at };
             (walk.a[to], walk.b[to]) = (a as u64, b as u64);
             if to < MAX_AXES - 1 {
-                walk.size[to] = DivisorParams::new(cx, size)?;
+                walk.size[to] = DivisorParams::new(cx, size, count)?;
             }
         }
         Ok(walk)
@@ -78,27 +81,27 @@ mod tests {
     use super::*;
 
     /// What the kernels compute.
-    fn quotient(n: u32, by: DivisorParams) -> u32 {
+    fn quotient(n: u64, by: DivisorParams) -> u64 {
         match by.size {
             1 => n,
-            _ => (((u64::from(n) * u64::from(by.multiplier)) >> 32) as u32) >> by.shift,
+            _ => ((u128::from(n) * u128::from(by.multiplier)) >> 64) as u64,
         }
     }
 
     #[test]
     fn products_divide_exactly() {
-        const MOST: u32 = i32::MAX as u32;
-        let sizes = (1..300).chain([1 << 16, 65_537, 1 << 30, (1 << 30) + 1, MOST - 1, MOST]);
+        let sizes = (1..300).chain([1 << 16, 65_537, 1 << 30, (1 << 30) + 1, u64::from(u32::MAX)]);
         for size in sizes {
-            let by = DivisorParams::of(size);
-            let near = (1..4).flat_map(|k| {
-                let multiple = (u64::from(size) * k).min(u64::from(MOST)) as u32;
-                [multiple - 1, multiple, multiple.saturating_add(1).min(MOST)]
+            let most = u64::MAX / size;
+            let by = DivisorParams::of(size, most);
+            let edges = (0..64).flat_map(|power| {
+                let multiple = (1 << power) / size * size;
+                [multiple.saturating_sub(1), multiple, multiple + 1, (multiple + size).saturating_sub(1)]
             });
-            let spread = (0..=MOST).step_by(1 << 20).chain(MOST - 400..=MOST);
-            for n in near.chain(spread) {
+            for n in edges.chain(most - 400..=most).filter(|n| *n <= most) {
                 assert_eq!(quotient(n, by), n / size, "{n} / {size}");
             }
         }
+        assert_eq!(quotient((1 << 40) - 1, DivisorParams::of(1 << 40, 1 << 40)), 0);
     }
 }

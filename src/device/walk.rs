@@ -4,7 +4,7 @@ use crate::{Dims, dims::MAX_AXES};
 use smallvec::SmallVec;
 
 /// An axis of a box: its size, and how far its elements lie apart in the one and in the other tensor.
-pub type BoxAxis = (usize, usize, usize);
+pub(crate) type BoxAxis = (usize, usize, usize);
 
 /// The fewest axes that describe the box with these, outermost first; the result begins with the innermost.
 pub(crate) fn merged(axes: impl DoubleEndedIterator<Item = BoxAxis>) -> SmallVec<[BoxAxis; MAX_AXES]> {
@@ -25,7 +25,7 @@ pub(crate) fn broadcast(dims: Dims, a: Dims, b: Dims) -> impl DoubleEndedIterato
 }
 
 /// Distances of the elements of an operand that is broadcast to `dims` along its axes; zero where it is repeated.
-pub fn distances(dims: Dims, operand: Dims) -> [usize; MAX_AXES] {
+pub(crate) fn distances(dims: Dims, operand: Dims) -> [usize; MAX_AXES] {
     let mut distances = [0; MAX_AXES];
     let (mut distance, missing) = (1, dims.rank() - operand.rank());
     for axis in (missing..dims.rank()).rev() {

@@ -33,7 +33,7 @@ mod trace;
 mod transfer;
 mod walk;
 
-pub use crate::device::walk::{BoxAxis, distances};
+pub(crate) use crate::device::walk::{BoxAxis, distances};
 pub use ::wgpu as api;
 pub use adapter::{Adapter, AdapterKind, Choice, adapters};
 pub(crate) use areas::Areas;

@@ -8,7 +8,7 @@ use crate::{
         TANH_GRAD_F32, WalkParams,
     },
     device::walk::broadcast,
-    error::{Error, Result},
+    error::Result,
 };
 use bytemuck::NoUninit;
 
@@ -43,20 +43,11 @@ struct ScaleParams {
     shift: f32,
 }
 
-/// The kernel of a function; functions of other crates may have none.
-fn kernel(cx: &Cx, of: &[Kernel], number: u32) -> Result<Kernel> {
-    of.get(number as usize).copied().ok_or_else(|| Error::Unsupported {
-        op: cx.op(),
-        device: cx.device().to_string(),
-        what: "move the operands to a device that has it with to_device".into(),
-    })
-}
-
 /// `y = f(x)`.
 pub(super) fn map(cx: &Cx, function: u32, x: &In, y: &Out) -> Result<()> {
     let count = y.dims.elements();
     let params = UnaryParams { count: count as u64 };
-    cx.launch(kernel(cx, &UNARY, function)?, Grid::elements(count), &[x.into(), y.into()], &params)
+    cx.launch(cx.numbered(&UNARY, function)?, Grid::elements(count), &[x.into(), y.into()], &params)
 }
 
 /// `dx = f'(v) dy`.
@@ -64,7 +55,7 @@ pub(super) fn map_grad(cx: &Cx, function: u32, dy: &In, v: &In, dx: &Out) -> Res
     let count = dx.dims.elements();
     let params = UnaryParams { count: count as u64 };
     let pointers = [dy.into(), v.into(), dx.into()];
-    cx.launch(kernel(cx, &UNARY_GRAD, function)?, Grid::elements(count), &pointers, &params)
+    cx.launch(cx.numbered(&UNARY_GRAD, function)?, Grid::elements(count), &pointers, &params)
 }
 
 /// `y = factor · x + shift`.
@@ -78,5 +69,5 @@ pub(super) fn scale(cx: &Cx, [factor, shift]: [f64; 2], x: &In, y: &Out) -> Resu
 pub(super) fn zip(cx: &Cx, function: u32, a: &In, b: &In, y: &Out) -> Result<()> {
     let params = WalkParams::new(cx, broadcast(y.dims, a.dims, b.dims))?;
     let grid = Grid::elements(params.count());
-    cx.launch(kernel(cx, &BINARY, function)?, grid, &[a.into(), b.into(), y.into()], &params)
+    cx.launch(cx.numbered(&BINARY, function)?, grid, &[a.into(), b.into(), y.into()], &params)
 }

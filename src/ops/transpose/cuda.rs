@@ -54,16 +54,17 @@ impl Transpose {
         others.remove(near.max(last));
         others.remove(near.min(last));
         let tiles = [last_size, near_size].map(|size| size.div_ceil(TILE));
+        let others = WalkParams::new(cx, others.into_iter().rev())?;
+        let blocks = tiles[0] * tiles[1] * others.count();
         let params = TransposeParams {
-            others: WalkParams::new(cx, others.into_iter().rev())?,
+            others,
             x_last: x_last as u64,
             y_near: y_near as u64,
             last: cx.u32(last_size)?,
             near: cx.u32(near_size)?,
-            tiles_last: DivisorParams::new(cx, tiles[0])?,
-            tiles_near: DivisorParams::new(cx, tiles[1])?,
+            tiles_last: DivisorParams::new(cx, tiles[0], blocks)?,
+            tiles_near: DivisorParams::new(cx, tiles[1], blocks)?,
         };
-        let blocks = tiles[0] * tiles[1] * params.others.count();
         cx.launch(kernel, Grid::blocks([blocks, 1, 1]), &[x.into(), y.into()], &params)
     }
 }

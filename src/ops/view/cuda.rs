@@ -17,7 +17,7 @@ struct PadParams {
     count: u64,
     run: u64,
     whole: DivisorParams,
-    before: u32,
+    before: u64,
 }
 
 #[repr(C)]
@@ -74,8 +74,8 @@ pub(crate) fn pad(cx: &Cx, x: &In, y: &Out, [run, before, whole]: [usize; 3]) ->
     let params = PadParams {
         count: count as u64,
         run: run as u64,
-        whole: DivisorParams::new(cx, whole)?,
-        before: cx.u32(before)?,
+        whole: DivisorParams::new(cx, whole, count)?,
+        before: before as u64,
     };
     cx.launch(PAD_F32, Grid::elements(count), &[x.into(), y.into()], &params)
 }
