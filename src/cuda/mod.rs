@@ -9,6 +9,7 @@ mod context;
 mod kernels;
 mod launch;
 mod memory;
+mod rows;
 mod run;
 mod walk;
 
@@ -18,5 +19,6 @@ pub use memory::Block;
 
 pub(crate) use kernels::*;
 pub(crate) use launch::Grid;
+pub(crate) use rows::by_row;
 pub(crate) use run::{run, run_in_place};
 pub(crate) use walk::{DivisorParams, WalkParams};
