@@ -100,7 +100,7 @@ pub struct Max {
 
 impl Op for Max {
     const NAME: &'static str = "max";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -114,6 +114,11 @@ impl Op for Max {
         }
         check_positions(Self::NAME, dims)?;
         Ok(smallvec![Meta::f32(y), Meta::new(y, DType::I32)])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        if device == DeviceKind::Cuda { self.cuda_scratch(ins) } else { 0 }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
@@ -131,7 +136,7 @@ pub struct MaxGrad {
 
 impl Op for MaxGrad {
     const NAME: &'static str = "max_grad";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32, DType::I32])?;
@@ -160,7 +165,7 @@ pub struct ArgMax {
 
 impl Op for ArgMax {
     const NAME: &'static str = "argmax";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -178,6 +183,11 @@ impl Op for ArgMax {
                 Ok(smallvec![Meta::new(dims.without(self.axis), DType::I32)])
             }
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        if device == DeviceKind::Cuda { self.cuda_scratch(ins) } else { 0 }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
