@@ -12,15 +12,9 @@ struct PhiloxParams {
 };
 
 // Stores the words of block `at` that are below `count`. words: 16-byte aligned.
-__device__ inline void store(u32* words, u64 at, u64 count, const Four& four) {
-    if (4 * at + 4 <= count) {
-        reinterpret_cast<uint4*>(words)[at] = make_uint4(four.word[0], four.word[1], four.word[2], four.word[3]);
-        return;
-    }
-#pragma unroll
-    for (u32 i = 0; i < 4; i++) {
-        if (4 * at + i < count) words[4 * at + i] = four.word[i];
-    }
+__device__ inline void store_block(u32* words, u64 at, u64 count, const Four& four) {
+    u64 left = count - 4 * at;
+    store(words + 4 * at, Quad<u32>{{four.word[0], four.word[1], four.word[2], four.word[3]}}, left < 4 ? (u32)left : 4, true);
 }
 
 // Grid (ceil(n / THREADS)).
@@ -32,7 +26,7 @@ philox_u32(const u32* __restrict__ counter,  // (n, 4)
     u64 at = global_thread();
     if (4 * at >= p.count) return;
     const u32* c = counter + 4 * at;
-    store(words, at, p.count, philox({{c[0], c[1], c[2], c[3]}}, key[2 * at], key[2 * at + 1]));
+    store_block(words, at, p.count, philox({{c[0], c[1], c[2], c[3]}}, key[2 * at], key[2 * at + 1]));
 }
 
 // Grid (ceil(count / (4 * THREADS))).
@@ -42,5 +36,5 @@ random_words_u32(const u32* __restrict__ key,  // (2)
                  PhiloxParams p) {
     u64 at = global_thread();
     if (4 * at >= p.count) return;
-    store(words, at, p.count, block_of({key[0], key[1], p.first}, at));
+    store_block(words, at, p.count, block_of({key[0], key[1], p.first}, at));
 }

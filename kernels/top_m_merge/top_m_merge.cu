@@ -7,7 +7,7 @@
 //
 // One block per image. Scores become 64-bit keys (score descending, position ascending), sorted by a bitonic network;
 // equal scores have equal bits, because every candidate is computed the same way.
-#include "../common/math.cuh"
+#include "../common/order.cuh"
 #include "../common/reduce.cuh"
 
 struct TopMMergeParams {
@@ -79,25 +79,6 @@ __device__ inline u64 key_of(const Merge& merge, const float* logits, u32 rows, 
     score /= (float)rows;
     // Scores lie in [0, 2): their bits, as integers, order them, and stay below 2^31.
     return (u64)(0x80000000u - (u32)__float_as_int(score)) << 32 | at;
-}
-
-// Sorts `slots` keys ascending.
-__device__ inline void bitonic_sort(u64* keys, u32 slots) {
-    for (u32 run = 2; run <= slots; run *= 2) {
-        for (u32 gap = run / 2; gap > 0; gap /= 2) {
-            __syncthreads();  // the keys are written, by the filling or by the stage before
-            for (u32 pair = threadIdx.x; pair < slots / 2; pair += blockDim.x) {
-                u32 low = pair / gap * 2 * gap + pair % gap, high = low + gap;
-                u64 a = keys[low], b = keys[high];
-                bool ascending = (low & run) == 0;
-                if ((a > b) == ascending) {
-                    keys[low] = b;
-                    keys[high] = a;
-                }
-            }
-        }
-    }
-    __syncthreads();  // sorted, for every thread
 }
 
 // Grid (B). Block: a multiple of 32. Dynamic shared memory: 4 * scratch_words bytes if `scratch` is null, else none.

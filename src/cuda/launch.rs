@@ -3,6 +3,7 @@
 use super::{Cuda, Kernel};
 use crate::{
     Dims,
+    device::Meta,
     dtype::DType,
     error::{Error, Result},
 };
@@ -27,6 +28,13 @@ pub struct In {
     pub(crate) pointer: u64,
 }
 
+impl In {
+    /// Its shape and element type.
+    pub fn meta(&self) -> Meta {
+        Meta { dims: self.dims, dtype: self.dtype }
+    }
+}
+
 /// A result on the device, to be written in full: its contents are unspecified before, except for operations that
 /// update in place.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +54,16 @@ pub struct Argument(u64);
 impl Argument {
     /// A null pointer, for what a kernel can do without.
     pub const NONE: Argument = Argument(0);
+
+    /// The pointer to what lies so many 4-byte words further on.
+    pub(crate) fn after(self, words: usize) -> Self {
+        Argument(self.0 + 4 * words as u64)
+    }
+
+    /// Whether it is to a multiple of so many bytes.
+    pub(crate) fn is_aligned(self, bytes: usize) -> bool {
+        self.0.is_multiple_of(bytes as u64)
+    }
 }
 
 impl Argument {

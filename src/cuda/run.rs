@@ -53,7 +53,7 @@ pub(crate) fn run_in_place<O: Op>(
 }
 
 fn call<O: Op>(op: &O, device: &Arc<Cuda>, ins: &[In], outs: &[Out]) -> Result<()> {
-    let metas: SmallVec<[Meta; 8]> = ins.iter().map(|x| Meta { dims: x.dims, dtype: x.dtype }).collect();
+    let metas: SmallVec<[Meta; 8]> = ins.iter().map(In::meta).collect();
     // Returned to the pool as soon as the kernels are launched: the next owner's come after them on the stream.
     let scratch = Block::new(device, op.scratch(DeviceKind::Cuda, &metas), O::NAME)?;
     op.cuda(&Cx { device, op: O::NAME, scratch: scratch.pointer() }, ins, outs)

@@ -27,7 +27,7 @@ impl Op for Conv2dFused {
     const NAME: &'static str = "conv2d_fused";
     /// That of [`Conv2d`].
     const TOLERANCE: f64 = Conv2d::TOLERANCE;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let bytes = ins.first().is_some_and(|x| x.dtype == DType::U8);

@@ -12,7 +12,11 @@
 //! Mahendran, "Iterative patch selection" (ICLR 2023).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(in crate::ops) mod cuda;
 mod grad;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod products;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -96,7 +100,7 @@ impl CrossAttention {
 
 impl Op for CrossAttention {
     const NAME: &'static str = "cross_attention";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 4])?;
@@ -114,6 +118,8 @@ impl Op for CrossAttention {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }
@@ -135,7 +141,7 @@ pub struct CrossAttentionGrad {
 
 impl Op for CrossAttentionGrad {
     const NAME: &'static str = "cross_attention_grad";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 8])?;
@@ -160,6 +166,8 @@ impl Op for CrossAttentionGrad {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }
