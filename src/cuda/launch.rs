@@ -55,21 +55,14 @@ impl Argument {
     /// A null pointer, for what a kernel can do without.
     pub const NONE: Argument = Argument(0);
 
-    /// The pointer to what lies so many 4-byte words further on.
-    pub(crate) fn after(self, words: usize) -> Self {
-        Argument(self.0 + 4 * words as u64)
-    }
-
-    /// Whether it is to a multiple of so many bytes.
-    pub(crate) fn is_aligned(self, bytes: usize) -> bool {
-        self.0.is_multiple_of(bytes as u64)
-    }
-}
-
-impl Argument {
     /// The pointer this many bytes on.
     pub(crate) fn after(self, bytes: usize) -> Self {
         Argument(self.0 + bytes as u64)
+    }
+
+    /// The pointer this many 4-byte elements on.
+    pub(crate) fn after_words(self, words: usize) -> Self {
+        self.after(4 * words)
     }
 
     /// Whether it is a multiple of this many bytes.

@@ -88,7 +88,7 @@ impl GatedAttentionGrad {
         cx.launch(GATE_GRAD_F32, grid, &[t, sigmoid, w, dl, to_tanh, to_sigmoid, sums], &params)?;
         for (which, sum) in [dbv, dbu, dw].into_iter().enumerate() {
             if let Some(sum) = sum {
-                cx.sum_parts(sums.after(which * runs * s.hidden), sum, runs, s.hidden)?;
+                cx.sum_parts(sums.after_words(which * runs * s.hidden), sum, runs, s.hidden)?;
             }
         }
         for (matrix, gradient) in [(dv, to_tanh), (du, to_sigmoid)] {

@@ -24,9 +24,9 @@ impl MatMul {
         }
         let (product, run) = self.product(&sizes);
         for at in (0..batch.elements()).step_by(run) {
-            let a = Argument::from(&ins[0]).after(source(at, batch, a_batch) * m * k);
-            let b = Argument::from(&ins[1]).after(source(at, batch, b_batch) * k * n);
-            let c = Argument::from(&outs[0]).after(at * m * n);
+            let a = Argument::from(&ins[0]).after_words(source(at, batch, a_batch) * m * k);
+            let b = Argument::from(&ins[1]).after_words(source(at, batch, b_batch) * k * n);
+            let c = Argument::from(&outs[0]).after_words(at * m * n);
             cx.product_in_parts(&product, [a, b, c], Argument::NONE, cx.scratch())?;
         }
         Ok(())

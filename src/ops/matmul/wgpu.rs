@@ -1,6 +1,6 @@
 //! Products of matrices through wgpu: the crate's one product kernel, launched for each run.
 
-use super::{MatMul, Sizes};
+use super::MatMul;
 use crate::{
     device::Meta,
     error::Result,

@@ -68,20 +68,21 @@ fn threads(cx: &Cx, work: usize, most: u32) -> Result<u32> {
     cx.u32(work.next_power_of_two().clamp(32, most as usize))
 }
 
-impl GumbelMax {
-    fn parts(n: usize) -> usize {
-        if n <= 4 * PART { 1 } else { n.div_ceil(PART) }
-    }
+/// Blocks of a draw from N positions.
+fn parts(n: usize) -> usize {
+    if n <= 4 * PART { 1 } else { n.div_ceil(PART) }
+}
 
+impl GumbelMax {
     /// Bytes for the winners of the parts.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
-        let (b, parts) = (ins[0].dims[0], Self::parts(ins[0].dims[1]));
+        let (b, parts) = (ins[0].dims[0], parts(ins[0].dims[1]));
         if parts == 1 { 0 } else { b.saturating_mul(self.draws).saturating_mul(parts * 8) }
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let (n, draws) = (ins[0].dims[1], outs[0].dims.elements());
-        let (parts, positions) = (Self::parts(n), Argument::from(&outs[0]));
+        let (parts, positions) = (parts(n), Argument::from(&outs[0]));
         let winners = if parts == 1 { Argument::NONE } else { cx.scratch() };
         let params = SamplingParams {
             draws: cx.u32(self.draws)?,
@@ -99,6 +100,8 @@ impl GumbelMax {
 
 /// How the best of long rows are selected.
 struct Plan {
+    /// Positions of a row, N.
+    n: usize,
     /// How many of a row are to be found: k and the next one.
     wanted: usize,
     /// Places of the list of candidates: a power of two.
@@ -121,7 +124,7 @@ impl Plan {
         // The list, the states, the histograms, the number of candidates and a word that keeps rows aligned.
         let row_words = 2 * slots + 4 * (digits + 1) + digits * BINS + 2;
         let rows = (SCRATCH / (4 * row_words)).clamp(1, b.clamp(1, ROWS));
-        Plan { wanted, slots, digits, row_words, rows }
+        Plan { n, wanted, slots, digits, row_words, rows }
     }
 }
 
@@ -139,7 +142,7 @@ impl GumbelTopK {
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let [b, n] = [ins[0].dims[0], ins[0].dims[1]];
         if n <= SHARED_SLOTS {
-            return self.lines(cx, [b, n], &ins[0], outs);
+            return lines(self, cx, &ins[0], outs);
         }
         let plan = Plan::new([b, n], self.k);
         let [logits, positions, threshold] = [(&ins[0]).into(), (&outs[0]).into(), (&outs[1]).into()];
@@ -147,52 +150,53 @@ impl GumbelTopK {
             let rows = plan.rows.min(b - row);
             let [logits, positions, threshold]: [Argument; 3] =
                 [(logits, n), (positions, self.k), (threshold, 1)]
-                    .map(|(of, width): (Argument, usize)| of.after(row * width));
-            let params = self.select(cx, &plan, n, row, rows, logits)?;
-            self.sort(cx, &plan, params, [positions, threshold])?;
+                    .map(|(of, width): (Argument, usize)| of.after_words(row * width));
+            let params = plan.select(self, cx, [row, rows], logits)?;
+            plan.sort(cx, params, [positions, threshold])?;
         }
         Ok(())
     }
+}
 
-    /// Short rows.
-    fn lines(&self, cx: &Cx, [b, n]: [usize; 2], logits: &In, outs: &[Out]) -> Result<()> {
-        let slots = n.next_power_of_two().max(2);
-        let params = SamplingParams {
-            keep: cx.u32(self.k)?,
-            slots: cx.u32(slots)?,
-            ..SamplingParams::new(cx, &self.words, n, 0, 1)?
-        };
-        let threads = threads(cx, slots / 2, TOP_K_LINE_F32.threads)?;
-        let grid = Grid::blocks([b, 1, 1]).threads(threads).shared(cx.u32(8 * slots)?);
-        let pointers = [logits.into(), (&outs[0]).into(), (&outs[1]).into()];
-        cx.launch(TOP_K_LINE_F32, grid, &pointers, &params)
-    }
+/// Short rows.
+fn lines(op: &GumbelTopK, cx: &Cx, logits: &In, outs: &[Out]) -> Result<()> {
+    let [b, n] = [logits.dims[0], logits.dims[1]];
+    let slots = n.next_power_of_two().max(2);
+    let params = SamplingParams {
+        keep: cx.u32(op.k)?,
+        slots: cx.u32(slots)?,
+        ..SamplingParams::new(cx, &op.words, n, 0, 1)?
+    };
+    let threads = threads(cx, slots / 2, TOP_K_LINE_F32.threads)?;
+    let grid = Grid::blocks([b, 1, 1]).threads(threads).shared(cx.u32(8 * slots)?);
+    let pointers = [logits.into(), (&outs[0]).into(), (&outs[1]).into()];
+    cx.launch(TOP_K_LINE_F32, grid, &pointers, &params)
+}
 
-    /// Lists the candidates of `rows` rows from number `row` on, where their logits begin.
+impl Plan {
+    /// Lists the candidates of some rows: the number of the first, how many, and where their logits begin.
     fn select(
         &self,
+        op: &GumbelTopK,
         cx: &Cx,
-        plan: &Plan,
-        n: usize,
-        row: usize,
-        rows: usize,
+        [row, rows]: [usize; 2],
         logits: Argument,
     ) -> Result<SamplingParams> {
-        let (parts, scratch) = (n.div_ceil(PART), cx.scratch());
+        let (parts, scratch) = (self.n.div_ceil(PART), cx.scratch());
         let mut params = SamplingParams {
             rows: cx.u32(rows)?,
-            keep: cx.u32(self.k)?,
-            wanted: cx.u32(plan.wanted)?,
-            slots: cx.u32(plan.slots)?,
-            row_words: cx.u32(plan.row_words)?,
-            digits: cx.u32(plan.digits)?,
-            in_place: (plan.slots > SHARED_SLOTS).into(),
-            ..SamplingParams::new(cx, &self.words, n, row, parts)?
+            keep: cx.u32(op.k)?,
+            wanted: cx.u32(self.wanted)?,
+            slots: cx.u32(self.slots)?,
+            row_words: cx.u32(self.row_words)?,
+            digits: cx.u32(self.digits)?,
+            in_place: (self.slots > SHARED_SLOTS).into(),
+            ..SamplingParams::new(cx, &op.words, self.n, row, parts)?
         };
-        let words = plan.row_words - 2 * plan.slots;
+        let words = self.row_words - 2 * self.slots;
         cx.launch(TOP_K_CLEAR, Grid::blocks([words.div_ceil(THREADS), rows, 1]), &[scratch], &params)?;
         let grid = Grid::blocks([parts, rows, 1]);
-        for digit in 0..plan.digits {
+        for digit in 0..self.digits {
             params.digit = cx.u32(digit)?;
             cx.launch(TOP_K_COUNT_F32, grid, &[logits, scratch], &params)?;
         }
@@ -201,10 +205,10 @@ impl GumbelTopK {
     }
 
     /// Sorts the candidates and writes the results.
-    fn sort(&self, cx: &Cx, plan: &Plan, params: SamplingParams, outs: [Argument; 2]) -> Result<()> {
-        let shared = if params.in_place == 0 { 8 * plan.slots } else { 0 };
-        let threads = threads(cx, plan.slots / 2, TOP_K_SORT.threads)?;
+    fn sort(&self, cx: &Cx, params: SamplingParams, [positions, threshold]: [Argument; 2]) -> Result<()> {
+        let shared = if params.in_place == 0 { 8 * self.slots } else { 0 };
+        let threads = threads(cx, self.slots / 2, TOP_K_SORT.threads)?;
         let grid = Grid::blocks([params.rows as usize, 1, 1]).threads(threads).shared(cx.u32(shared)?);
-        cx.launch(TOP_K_SORT, grid, &[cx.scratch(), outs[0], outs[1]], &params)
+        cx.launch(TOP_K_SORT, grid, &[cx.scratch(), positions, threshold], &params)
     }
 }
