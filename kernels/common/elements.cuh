@@ -6,13 +6,30 @@
 constexpr u32 ELEMENT_THREADS = 256;
 constexpr u32 ELEMENT_STEPS = 4;
 
-// Calls f(index) for each of this thread's elements among `count`.
+// Calls f(index) for each of this thread's elements among `count`. Where all elements of the block exist there is no
+// branch between the calls, so that the loads of all of them are under way at once.
 template <typename F>
 __device__ inline void each_element(u64 count, F f) {
-    u64 first = (u64)blockIdx.x * (ELEMENT_THREADS * ELEMENT_STEPS) + threadIdx.x;
+    u64 start = (u64)blockIdx.x * (ELEMENT_THREADS * ELEMENT_STEPS), first = start + threadIdx.x;
+    if (start + ELEMENT_THREADS * ELEMENT_STEPS <= count) {
 #pragma unroll
-    for (u32 step = 0; step < ELEMENT_STEPS; step++) {
-        u64 at = first + step * ELEMENT_THREADS;
-        if (at < count) f(at);
+        for (u32 step = 0; step < ELEMENT_STEPS; step++) f(first + step * ELEMENT_THREADS);
+        return;
     }
+    for (u64 at = first; at < count; at += ELEMENT_THREADS) f(at);
+}
+
+// The same in two steps, store(index, load(index)), for functions that branch: all loads come before the first of them.
+template <typename Load, typename Store>
+__device__ inline void each_element(u64 count, Load load, Store store) {
+    u64 start = (u64)blockIdx.x * (ELEMENT_THREADS * ELEMENT_STEPS), first = start + threadIdx.x;
+    if (start + ELEMENT_THREADS * ELEMENT_STEPS <= count) {
+        decltype(load(first)) value[ELEMENT_STEPS];
+#pragma unroll
+        for (u32 step = 0; step < ELEMENT_STEPS; step++) value[step] = load(first + step * ELEMENT_THREADS);
+#pragma unroll
+        for (u32 step = 0; step < ELEMENT_STEPS; step++) store(first + step * ELEMENT_THREADS, value[step]);
+        return;
+    }
+    for (u64 at = first; at < count; at += ELEMENT_THREADS) store(at, load(at));
 }

@@ -54,12 +54,14 @@ struct Square {
 #define UNARY(name, Function)                                                                                     \
     extern "C" __global__ void __launch_bounds__(ELEMENT_THREADS)                                                 \
     name##_f32(const float* __restrict__ x, float* __restrict__ y, UnaryParams p) {                               \
-        each_element(p.count, [&](u64 at) { y[at] = Function::f(x[at]); });                                       \
+        each_element(p.count, [&](u64 at) { return x[at]; },                                                      \
+                     [&](u64 at, float value) { y[at] = Function::f(value); });                                   \
     }                                                                                                             \
     extern "C" __global__ void __launch_bounds__(ELEMENT_THREADS)                                                 \
     name##_grad_f32(const float* __restrict__ dy, const float* __restrict__ v, float* __restrict__ dx,            \
                     UnaryParams p) {                                                                              \
-        each_element(p.count, [&](u64 at) { dx[at] = Function::df(v[at], dy[at]); });                             \
+        each_element(p.count, [&](u64 at) { return make_float2(v[at], dy[at]); },                                 \
+                     [&](u64 at, float2 pair) { dx[at] = Function::df(pair.x, pair.y); });                        \
     }
 UNARY(relu, Relu)
 UNARY(tanh, Tanh)
@@ -94,10 +96,11 @@ struct AddRelu {
 #define BINARY(name, Function)                                                                                    \
     extern "C" __global__ void __launch_bounds__(ELEMENT_THREADS)                                                 \
     name##_f32(const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ y, WalkParams p) {   \
-        each_element(p.count, [&](u64 at) {                                                                       \
+        auto load = [&](u64 at) {                                                                                 \
             Place place = walk(at, p);                                                                            \
-            y[at] = Function::f(a[place.a], b[place.b]);                                                          \
-        });                                                                                                       \
+            return make_float2(a[place.a], b[place.b]);                                                           \
+        };                                                                                                        \
+        each_element(p.count, load, [&](u64 at, float2 pair) { y[at] = Function::f(pair.x, pair.y); });           \
     }
 BINARY(add, Add)
 BINARY(sub, Sub)

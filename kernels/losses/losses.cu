@@ -202,8 +202,8 @@ __device__ inline void pair_loss_parts(const float* __restrict__ x, const float*
     name##_grad_f32(const float* __restrict__ dy /* () */, const float* __restrict__ x,                           \
                     const float* __restrict__ t, float* __restrict__ to, PairLossParams p) {                      \
         float scale = *dy * p.factor;                                                                             \
-        each_element(p.count, [&](u64 at) {                                                                       \
-            to[at] = scale * (p.of_t ? Kind::dt(x[at], t[at]) : Kind::dx(x[at], t[at]));                          \
+        each_element(p.count, [&](u64 at) { return make_float2(x[at], t[at]); }, [&](u64 at, float2 pair) {       \
+            to[at] = scale * (p.of_t ? Kind::dt(pair.x, pair.y) : Kind::dx(pair.x, pair.y));                      \
         });                                                                                                       \
     }
 PAIR_LOSS(bce_with_logits, BceWithLogits)
@@ -257,9 +257,11 @@ entropy_grad_f32(const float* __restrict__ dh,  // (rows)
                  const float* __restrict__ p,   // (rows, size)
                  float* __restrict__ dp,        // (rows, size)
                  EntropyParams c) {
-    each_element(c.rows * c.size.size, [&](u64 at) {
+    auto load = [&](u64 at) {
         u64 column, row = divide(at, c.size, column);
-        float value = p[at];
-        dp[at] = -dh[row] * (log_of(value + c.eps) + value / (value + c.eps));
+        return make_float2(p[at], dh[row]);
+    };
+    each_element(c.rows * c.size.size, load, [&](u64 at, float2 pair) {
+        dp[at] = -pair.y * (log_of(pair.x + c.eps) + pair.x / (pair.x + c.eps));
     });
 }

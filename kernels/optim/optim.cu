@@ -22,11 +22,12 @@ struct AdamStepParams {
 extern "C" __global__ void __launch_bounds__(ELEMENT_THREADS)
 adam_step_f32(const float* __restrict__ gradient, float* __restrict__ parameter, float* __restrict__ moment,
               float* __restrict__ square, AdamStepParams c) {
-    each_element(c.count, [&](u64 at) {
-        float p = parameter[at];
-        float g = gradient[at] + c.decay * p;
-        float m = c.beta_1 * moment[at] + c.rest_1 * g;
-        float v = c.beta_2 * square[at] + c.rest_2 * g * g;
+    auto load = [&](u64 at) { return make_float4(gradient[at], parameter[at], moment[at], square[at]); };
+    each_element(c.count, load, [&](u64 at, float4 old) {
+        float p = old.y;
+        float g = old.x + c.decay * p;
+        float m = c.beta_1 * old.z + c.rest_1 * g;
+        float v = c.beta_2 * old.w + c.rest_2 * g * g;
         moment[at] = m;
         square[at] = v;
         parameter[at] = p * c.shrink - c.rate * m / (sqrtf(v) * c.root + c.eps);
@@ -45,10 +46,11 @@ struct SgdStepParams {
 extern "C" __global__ void __launch_bounds__(ELEMENT_THREADS)
 sgd_step_f32(const float* __restrict__ gradient, float* __restrict__ parameter, float* __restrict__ buffer,
              SgdStepParams c) {
-    each_element(c.count, [&](u64 at) {
-        float p = parameter[at];
-        float g = gradient[at] + c.decay * p;
-        float b = c.momentum * buffer[at] + g;
+    auto load = [&](u64 at) { return make_float3(gradient[at], parameter[at], buffer[at]); };
+    each_element(c.count, load, [&](u64 at, float3 old) {
+        float p = old.y;
+        float g = old.x + c.decay * p;
+        float b = c.momentum * old.z + g;
         buffer[at] = b;
         parameter[at] = p - c.rate * b;
     });
