@@ -4,8 +4,9 @@
 //
 // Neighbouring axes of one fate are merged, so at most three kept and three reduced axes are left; missing ones have size
 // one. A sum of few terms: a thread per result adds them in order. Many: a block per result and part of its terms, thread
-// t taking t, t + THREADS, ...; several parts go to scratch and are summed the same way. Maxima: LANES threads per result
-// (common/rows.cuh), or, of very many terms, a block per result and part, and then a warp per result over its parts.
+// t taking t, t + THREADS, ...; or, where neighbouring results have neighbouring terms, a block per 32 results and part,
+// a warp reading one line of terms. Several parts go to scratch and are summed in their turn. Maxima: LANES threads per
+// result (common/rows.cuh), or, of very many terms, a block per result and part, and then a warp per result over its parts.
 #include "../common/reduce.cuh"
 #include "../common/rows.cuh"
 #include "../common/walk.cuh"
@@ -16,6 +17,7 @@ struct ReduceParams {
     u64 results;
     u64 terms;  // of one result
     u64 terms_per_part;
+    DivisorParams parts;        // of one result
     DivisorParams kept_size_1;  // the outermost size follows from `results`
     DivisorParams kept_size_2;
     DivisorParams term_size_1;
@@ -42,6 +44,23 @@ __device__ inline u64 term_offset(u64 at, const ReduceParams& p) {
     return outer * p.term_stride_0 + middle * p.term_stride_1 + inner * p.term_stride_2;
 }
 
+// The part that a block works on: which of the groups of results, and from which term to which.
+struct Part {
+    u64 group;
+    u32 number;
+    u64 first;
+    u64 end;
+};
+
+// Grid (groups * parts), parts innermost.
+__device__ inline Part part_of_block(const ReduceParams& p) {
+    Part part;
+    part.group = divide(blockIdx.x, p.parts, part.number);
+    part.first = part.number * p.terms_per_part;
+    part.end = min(part.first + p.terms_per_part, p.terms);
+    return part;
+}
+
 // A thread per result. Grid (ceil(results / THREADS)).
 extern "C" __global__ void __launch_bounds__(THREADS)
 sum_f32(const float* __restrict__ x, float* __restrict__ y /* (results) */, ReduceParams p) {
@@ -53,16 +72,36 @@ sum_f32(const float* __restrict__ x, float* __restrict__ y /* (results) */, Redu
     y[at] = sum;
 }
 
-// A block per result and part. Grid (results, parts).
+// A block per result and part. Grid (results * parts).
 extern "C" __global__ void __launch_bounds__(THREADS)
 sum_parts_f32(const float* __restrict__ x, float* __restrict__ y /* (results, parts) */, ReduceParams p) {
     __shared__ float of_warp[THREADS / WARP];
-    const float* from = x + kept_offset(blockIdx.x, p);
-    u64 first = blockIdx.y * p.terms_per_part, end = min(first + p.terms_per_part, p.terms);
+    Part part = part_of_block(p);
+    const float* from = x + kept_offset(part.group, p);
     float sum = 0.0f;
-    for (u64 term = first + threadIdx.x; term < end; term += THREADS) sum += from[term_offset(term, p)];
+    for (u64 term = part.first + threadIdx.x; term < part.end; term += THREADS) sum += from[term_offset(term, p)];
     sum = block_sum(sum, of_warp);
-    if (threadIdx.x == 0) y[(u64)blockIdx.x * gridDim.y + blockIdx.y] = sum;
+    if (threadIdx.x == 0) y[blockIdx.x] = sum;
+}
+
+// A block per 32 results and part: lane l of each warp has the l-th of them, warp w its terms w, w + 8, ... Grid
+// (ceil(results / 32) * parts).
+extern "C" __global__ void __launch_bounds__(THREADS)
+sum_columns_f32(const float* __restrict__ x, float* __restrict__ y /* (parts, results) */, ReduceParams p) {
+    __shared__ float of_warp[THREADS / WARP][WARP];
+    u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    Part part = part_of_block(p);
+    u64 result = part.group * WARP + lane;
+    const float* from = x + kept_offset(result, p);
+    float sum = 0.0f;
+    for (u64 term = part.first + warp; result < p.results && term < part.end; term += THREADS / WARP) {
+        sum += from[term_offset(term, p)];
+    }
+    of_warp[warp][lane] = sum;
+    __syncthreads();  // the sums of all warps are there
+    if (warp > 0 || result >= p.results) return;
+    for (u32 other = 1; other < THREADS / WARP; other++) sum += of_warp[other][lane];
+    y[part.number * p.results + result] = sum;
 }
 
 // An element and the number of its term, below 2^31, as a word that is the larger the larger the element, and among equals
@@ -125,13 +164,13 @@ MAX(8)
 MAX(32)
 MAX(1024)
 
-// A block per result and part. Grid (results, parts).
+// A block per result and part. Grid (results * parts).
 extern "C" __global__ void __launch_bounds__(1024)
 max_parts_f32(const float* __restrict__ x, u64* __restrict__ best /* (results, parts) */, ReduceParams p) {
     __shared__ u64 of_warp[WARP];
-    u64 first = blockIdx.y * p.terms_per_part, end = min(first + p.terms_per_part, p.terms);
-    u64 own = best_term<1024>(x + kept_offset(blockIdx.x, p), first, end, p, of_warp);
-    if (threadIdx.x == 0) best[(u64)blockIdx.x * gridDim.y + blockIdx.y] = own;
+    Part part = part_of_block(p);
+    u64 own = best_term<1024>(x + kept_offset(part.group, p), part.first, part.end, p, of_warp);
+    if (threadIdx.x == 0) best[blockIdx.x] = own;
 }
 
 // A warp per result. Grid (ceil(results / (THREADS / WARP))).
@@ -141,7 +180,7 @@ max_of_parts_f32(const float* __restrict__ x,
                  float* __restrict__ y,          // (results), or null for an argmax
                  i32* __restrict__ at,           // (results)
                  ReduceParams p) {
-    u64 result = row_of_thread<WARP>(), count = (p.terms + p.terms_per_part - 1) / p.terms_per_part;
+    u64 result = row_of_thread<WARP>(), count = p.parts.size;
     u64 best = 0;
     for (u64 part = threadIdx.x % WARP; result < p.results && part < count; part += WARP) {
         best = max(best, parts[result * count + part]);

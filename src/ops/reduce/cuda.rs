@@ -5,7 +5,7 @@ use crate::{
     Dims,
     cuda::{
         Argument, Cx, DivisorParams, Grid, In, Kernel, MAX_1_F32, MAX_8_F32, MAX_32_F32, MAX_1024_F32,
-        MAX_GRAD_F32, MAX_OF_PARTS_F32, MAX_PARTS_F32, Out, SUM_F32, SUM_PARTS_F32, by_row,
+        MAX_GRAD_F32, MAX_OF_PARTS_F32, MAX_PARTS_F32, Out, SUM_COLUMNS_F32, SUM_F32, SUM_PARTS_F32, by_row,
     },
     device::Meta,
     dims::MAX_AXES,
@@ -18,6 +18,8 @@ use bytemuck::NoUninit;
 const MANY: usize = 128;
 /// Terms of one part: a fixed number, so that the order of summation follows from the shape alone.
 const PART: usize = 16 * 1024;
+/// The same where a block has several results.
+const COLUMN_PART: usize = 1024;
 
 const MAX: [Kernel; 4] = [MAX_1_F32, MAX_8_F32, MAX_32_F32, MAX_1024_F32];
 
@@ -27,6 +29,7 @@ struct ReduceParams {
     results: u64,
     terms: u64,
     terms_per_part: u64,
+    parts: DivisorParams,
     kept_size_1: DivisorParams,
     kept_size_2: DivisorParams,
     term_size_1: DivisorParams,
@@ -40,13 +43,16 @@ struct ReduceParams {
 }
 
 impl ReduceParams {
-    fn new(cx: &Cx, dims: &Dims, reduced: &[bool]) -> Result<Self> {
+    /// For parts of at most `per_part` terms.
+    fn new(cx: &Cx, dims: &Dims, reduced: &[bool], per_part: usize) -> Result<Self> {
         let (kept, terms) = (merged(dims, reduced, false), merged(dims, reduced, true));
         let size = |size: usize| DivisorParams::new(cx, size, dims.elements());
+        let count: usize = terms.size.iter().product();
         Ok(ReduceParams {
             results: kept.size.iter().product::<usize>() as u64,
-            terms: terms.size.iter().product::<usize>() as u64,
-            terms_per_part: PART as u64,
+            terms: count as u64,
+            terms_per_part: per_part as u64,
+            parts: DivisorParams::new(cx, count.div_ceil(per_part), dims.elements())?,
             kept_size_1: size(kept.size[1])?,
             kept_size_2: size(kept.size[2])?,
             term_size_1: size(terms.size[1])?,
@@ -61,38 +67,84 @@ impl ReduceParams {
     }
 }
 
-impl Sum {
-    /// Bytes for the sums of the parts, if a result has several.
-    pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
-        let terms = self.terms(&ins[0].dims);
-        if terms <= PART {
-            0
-        } else {
-            ins[0].dims.elements() / terms * terms.div_ceil(PART) * size_of::<f32>()
+/// How a sum is taken: it follows from the shape alone, and so does its order.
+enum Plan {
+    /// A thread per result.
+    Thread,
+    /// A block per result and part; the parts of a result lie in a row.
+    Block { parts: usize },
+    /// A block per 32 results and part; a part's sums for all results lie in a row.
+    Columns { parts: usize },
+}
+
+impl Plan {
+    fn of(dims: &Dims, summed: &[bool]) -> Self {
+        let (kept, terms) = (merged(dims, summed, false), merged(dims, summed, true));
+        let terms: usize = terms.size.iter().product();
+        match terms {
+            ..MANY => Plan::Thread,
+            // Eight neighbours fill the least that memory gives.
+            _ if kept.stride[2] == 1 && kept.size[2] >= 8 => {
+                Plan::Columns { parts: terms.div_ceil(COLUMN_PART) }
+            }
+            _ => Plan::Block { parts: terms.div_ceil(PART) },
         }
     }
 
-    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        let (x, y) = (&ins[0], &outs[0]);
-        let (terms, results) = (self.terms(&x.dims), y.dims.elements());
-        let params = ReduceParams::new(cx, &x.dims, &self.summed)?;
-        if terms < MANY {
-            let grid = Grid::over(results, SUM_F32.threads as usize);
-            return cx.launch(SUM_F32, grid, &[x.into(), y.into()], &params);
+    fn parts(&self) -> usize {
+        match self {
+            Plan::Thread => 1,
+            Plan::Block { parts } | Plan::Columns { parts } => *parts,
         }
-        let parts = terms.div_ceil(PART);
-        let to: Argument = if parts == 1 { y.into() } else { cx.scratch() };
-        cx.launch(SUM_PARTS_F32, Grid::blocks([results, parts, 1]), &[x.into(), to], &params)?;
-        if parts == 1 {
-            return Ok(());
-        }
-        // The parts of each result, which lie in a row.
-        let params = ReduceParams {
-            terms_per_part: parts as u64,
-            ..ReduceParams::new(cx, &Dims::from([results, parts]), &[false, true])?
-        };
-        cx.launch(SUM_PARTS_F32, Grid::blocks([results, 1, 1]), &[to, y.into()], &params)
     }
+}
+
+impl Sum {
+    /// Bytes for the sums of the parts, if a result has several.
+    pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
+        let parts = Plan::of(&ins[0].dims, &self.summed).parts();
+        let results = || ins[0].dims.elements() / self.terms(&ins[0].dims).max(1);
+        if parts == 1 { 0 } else { results() * parts * size_of::<f32>() }
+    }
+
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let (dims, results) = (ins[0].dims, outs[0].dims.elements());
+        let (x, y) = (Argument::from(&ins[0]), Argument::from(&outs[0]));
+        let plan = Plan::of(&dims, &self.summed);
+        let parts = plan.parts();
+        let to = if parts == 1 { y } else { cx.scratch() };
+        launch_sum(cx, &plan, x, to, (dims, &self.summed))?;
+        match plan {
+            _ if parts == 1 => Ok(()),
+            Plan::Columns { .. } => {
+                launch_sum(cx, &Plan::Thread, to, y, (Dims::from([parts, results]), &[true, false]))
+            }
+            _ => launch_sum(
+                cx,
+                &Plan::Block { parts: 1 },
+                to,
+                y,
+                (Dims::from([results, parts]), &[false, true]),
+            ),
+        }
+    }
+}
+
+/// Sums the marked axes of x (dims); several parts go to y as the plan says.
+fn launch_sum(cx: &Cx, plan: &Plan, x: Argument, y: Argument, (dims, summed): (Dims, &[bool])) -> Result<()> {
+    let per_part = match plan {
+        _ if plan.parts() == 1 => dims.elements().max(1),
+        Plan::Columns { .. } => COLUMN_PART,
+        _ => PART,
+    };
+    let params = ReduceParams::new(cx, &dims, summed, per_part)?;
+    let results = params.results as usize;
+    let (kernel, grid) = match *plan {
+        Plan::Thread => (SUM_F32, Grid::over(results, SUM_F32.threads as usize)),
+        Plan::Block { parts } => (SUM_PARTS_F32, Grid::over(results * parts, 1)),
+        Plan::Columns { parts } => (SUM_COLUMNS_F32, Grid::over(results.div_ceil(32) * parts, 1)),
+    };
+    cx.launch(kernel, grid, &[x, y], &params)
 }
 
 /// Bytes for the best of every part, if a result has several.
@@ -102,7 +154,7 @@ fn max_scratch(x: &Dims, terms: usize) -> usize {
 
 /// Looks for the maxima over the marked axes of x: their values and positions in x, or, without `y`, their terms.
 fn launch_max(cx: &Cx, x: &In, over: &[bool], y: Argument, at: &Out) -> Result<()> {
-    let params = ReduceParams::new(cx, &x.dims, over)?;
+    let params = ReduceParams::new(cx, &x.dims, over, PART)?;
     let (results, terms) = (params.results as usize, params.terms as usize);
     if results == 0 {
         return Ok(());
@@ -111,7 +163,7 @@ fn launch_max(cx: &Cx, x: &In, over: &[bool], y: Argument, at: &Out) -> Result<(
         let (kernel, grid) = by_row(&MAX, results, terms, params.term_stride_2 as usize);
         return cx.launch(kernel, grid, &[x.into(), y, at.into()], &params);
     }
-    let (best, grid) = (cx.scratch(), Grid::blocks([results, terms.div_ceil(PART), 1]));
+    let (best, grid) = (cx.scratch(), Grid::over(results * terms.div_ceil(PART), 1));
     cx.launch(MAX_PARTS_F32, grid, &[x.into(), best], &params)?;
     let grid = Grid::over(results, MAX_OF_PARTS_F32.threads as usize / 32);
     cx.launch(MAX_OF_PARTS_F32, grid, &[x.into(), best, y, at.into()], &params)
