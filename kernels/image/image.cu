@@ -1,5 +1,6 @@
-// normalize_image: y = x * scale[c] + shift[c], bytes of images (…, C, H, W) to floats. A launch does up to CHANNELS
-// channels; a thread does WIDTH neighbouring pixels of one channel, moved at once.
+// normalize_image: y = x * scale[c] + shift[c], bytes of images (…, C, H, W) to floats, computed in double precision and
+// rounded once, as on the CPU. A launch does up to CHANNELS channels; a thread does WIDTH neighbouring pixels of one
+// channel, moved at once.
 #include "../common/walk.cuh"
 
 constexpr u32 THREADS = 256;
@@ -11,8 +12,8 @@ struct NormalizeImageParams {
     DivisorParams here;   // channels of this launch
     u64 channels;         // of an image
     u64 first;            // channel of this launch
-    float scale[4];
-    float shift[4];
+    double scale[4];
+    double shift[4];
 };
 
 template <typename T, u32 WIDTH>
@@ -27,7 +28,7 @@ __device__ inline void normalize_image(const u8* __restrict__ x, float* __restri
     u64 group;
     u32 channel;
     u64 image = divide(divide(at, p.plane, group), p.here, channel);
-    float scale = p.scale[0], shift = p.shift[0];
+    double scale = p.scale[0], shift = p.shift[0];
 #pragma unroll
     for (u32 other = 1; other < CHANNELS; other++) {
         scale = channel == other ? p.scale[other] : scale;
@@ -37,7 +38,7 @@ __device__ inline void normalize_image(const u8* __restrict__ x, float* __restri
     Group<u8, WIDTH> from = reinterpret_cast<const Group<u8, WIDTH>*>(x)[place];
     Group<float, WIDTH> to;
 #pragma unroll
-    for (u32 i = 0; i < WIDTH; i++) to.item[i] = fmaf((float)from.item[i], scale, shift);
+    for (u32 i = 0; i < WIDTH; i++) to.item[i] = (float)((double)from.item[i] * scale + shift);
     reinterpret_cast<Group<float, WIDTH>*>(y)[place] = to;
 }
 

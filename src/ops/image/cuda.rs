@@ -18,8 +18,8 @@ struct NormalizeImageParams {
     here: DivisorParams,
     channels: u64,
     first: u64,
-    scale: [f32; 4],
-    shift: [f32; 4],
+    scale: [f64; 4],
+    shift: [f64; 4],
 }
 
 impl NormalizeImage {
@@ -33,7 +33,7 @@ impl NormalizeImage {
             let here = CHANNELS.min(channels - first);
             let count = images * here * (plane / width);
             let of = |constants: &[f64]| {
-                std::array::from_fn(|at| constants.get(first + at).map_or(0.0, |v| *v as f32))
+                std::array::from_fn(|at| constants.get(first + at).copied().unwrap_or(0.0))
             };
             let params = NormalizeImageParams {
                 count: count as u64,

@@ -125,7 +125,11 @@ fn structs(text: &str, file: &Path) -> Result<Vec<Declared>> {
 /// `u32 rows`, or `u32 sizes[6]`
 fn cuda_field(field: &str) -> Option<(String, String)> {
     let (of, name) = field.split_once(' ')?;
-    let of = if of == "float" { "f32" } else { of };
+    let of = match of {
+        "float" => "f32",
+        "double" => "f64",
+        of => of,
+    };
     if let Some((name, size)) = name.strip_suffix(']').and_then(|name| name.split_once('[')) {
         return Some((name.to_owned(), format!("[{of}; {size}]")));
     }
