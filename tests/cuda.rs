@@ -3,6 +3,7 @@
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod launches;
 mod report;
 
 use foveate::{Device, Error, Rng, Tensor, cuda::Cuda, ops, ops::Conv2d};
@@ -16,6 +17,7 @@ fn launches_memory_and_limits() {
     };
     let Device::Cuda(cuda) = &device else { panic!("{device} is not a CUDA device") };
     launches_per_operation(&device, cuda);
+    launches::check(&device, cuda);
     memory_is_reused(&device);
     running_out_is_an_error(&device);
     // Asking again gives the same device, whose tensors may meet.
