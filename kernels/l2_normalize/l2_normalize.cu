@@ -12,18 +12,6 @@ struct L2NormalizeParams {
     u64 size;
 };
 
-// This thread's elements of its row: `first`, `first + LANES`, ... below `end`; none if the row does not exist.
-struct Lane {
-    u64 first;
-    u64 end;
-};
-
-template <u32 LANES>
-__device__ inline Lane lane_of(const L2NormalizeParams& p) {
-    u64 row = row_of_thread<LANES>();
-    return {row * p.size + threadIdx.x % LANES, row < p.rows ? (row + 1) * p.size : 0};
-}
-
 template <u32 LANES>
 __device__ inline float squared_norm(const float* __restrict__ x, const Lane& lane, float* of_warp) {
     float sum = 0.0f;
@@ -34,7 +22,7 @@ __device__ inline float squared_norm(const float* __restrict__ x, const Lane& la
 template <u32 LANES>
 __device__ inline void l2_normalize(const float* __restrict__ x, float* __restrict__ y, const L2NormalizeParams& p,
                                     float* of_warp) {
-    Lane lane = lane_of<LANES>(p);
+    Lane lane = lane_of<LANES>(p.rows, p.size);
     float squared = squared_norm<LANES>(x, lane, of_warp);
     float norm = sqrtf(squared < FLOOR ? FLOOR : squared);
     for (u64 at = lane.first; at < lane.end; at += LANES) y[at] = x[at] / norm;
@@ -43,7 +31,7 @@ __device__ inline void l2_normalize(const float* __restrict__ x, float* __restri
 template <u32 LANES>
 __device__ inline void l2_normalize_grad(const float* __restrict__ dy, const float* __restrict__ x,
                                          float* __restrict__ dx, const L2NormalizeParams& p, float* of_warp) {
-    Lane lane = lane_of<LANES>(p);
+    Lane lane = lane_of<LANES>(p.rows, p.size);
     float squared = squared_norm<LANES>(x, lane, of_warp);
     float norm = sqrtf(squared < FLOOR ? FLOOR : squared);
     float along = 0.0f;

@@ -230,13 +230,14 @@ struct EntropyParams {
 template <u32 LANES>
 __device__ inline void entropy(const float* __restrict__ p, float* __restrict__ h, const EntropyParams& c,
                                float* of_warp) {
-    u64 row = row_of_thread<LANES>(), end = row < c.rows ? (row + 1) * c.size.size : 0;
+    Lane lane = lane_of<LANES>(c.rows, c.size.size);
     float sum = 0.0f;
-    for (u64 at = row * c.size.size + threadIdx.x % LANES; at < end; at += LANES) {
+    for (u64 at = lane.first; at < lane.end; at += LANES) {
         float value = p[at];
         sum += value == 0.0f ? 0.0f : value * log_of(value + c.eps);
     }
     sum = row_sum<LANES>(sum, of_warp);
+    u64 row = row_of_thread<LANES>();
     if (row < c.rows && threadIdx.x % LANES == 0) h[row] = -sum;
 }
 

@@ -3,11 +3,9 @@
 // and the result only where there is nothing else.
 //
 // Neighbouring axes of one fate are merged, so at most three kept and three reduced axes are left; missing ones have size
-// one. A sum of few terms: a thread per result adds them in order. Many: a block per result and part of its terms, thread
-// t taking t, t + THREADS, ...; or, where neighbouring results have neighbouring terms, a block per 32 results and part,
-// a warp reading one line of terms. Several parts go to scratch and are summed in their turn. Maxima: LANES threads per
-// result (common/rows.cuh), or, of very many terms, a block per result and part, and then a warp per result over its parts.
-#include "../common/reduce.cuh"
+// one. LANES threads share a result (common/rows.cuh). Of very many terms a block has a result and a part of its terms; or,
+// where neighbouring results have neighbouring terms, 32 results and a part, a warp reading one line of terms. What the
+// parts give goes to scratch and is reduced in its turn.
 #include "../common/rows.cuh"
 #include "../common/walk.cuh"
 
@@ -61,26 +59,35 @@ __device__ inline Part part_of_block(const ReduceParams& p) {
     return part;
 }
 
-// A thread per result. Grid (ceil(results / THREADS)).
-extern "C" __global__ void __launch_bounds__(THREADS)
-sum_f32(const float* __restrict__ x, float* __restrict__ y /* (results) */, ReduceParams p) {
-    u64 at = global_thread();
-    if (at >= p.results) return;
-    const float* from = x + kept_offset(at, p);
+// The sum of terms `first` up to `end`, in every lane.
+template <u32 LANES>
+__device__ inline float sum_of_terms(const float* __restrict__ x, u64 first, u64 end, const ReduceParams& p,
+                                     float* of_warp) {
     float sum = 0.0f;
-    for (u64 term = 0; term < p.terms; term++) sum += from[term_offset(term, p)];
-    y[at] = sum;
+    for (u64 term = first + threadIdx.x % LANES; term < end; term += LANES) sum += x[term_offset(term, p)];
+    return row_sum<LANES>(sum, of_warp);
 }
+
+#define SUM(lanes)                                                                                                \
+    extern "C" __global__ void __launch_bounds__(row_threads(lanes))                                              \
+    sum_##lanes##_f32(const float* __restrict__ x, float* __restrict__ y /* (results) */, ReduceParams p) {       \
+        __shared__ float of_warp[WARP];                                                                           \
+        u64 result = row_of_thread<lanes>();                                                                      \
+        u64 end = result < p.results ? p.terms : 0;                                                               \
+        float sum = sum_of_terms<lanes>(x + kept_offset(result, p), 0, end, p, of_warp);                          \
+        if (result < p.results && threadIdx.x % lanes == 0) y[result] = sum;                                      \
+    }
+SUM(1)
+SUM(8)
+SUM(32)
+SUM(1024)
 
 // A block per result and part. Grid (results * parts).
 extern "C" __global__ void __launch_bounds__(THREADS)
 sum_parts_f32(const float* __restrict__ x, float* __restrict__ y /* (results, parts) */, ReduceParams p) {
-    __shared__ float of_warp[THREADS / WARP];
+    __shared__ float of_warp[WARP];
     Part part = part_of_block(p);
-    const float* from = x + kept_offset(part.group, p);
-    float sum = 0.0f;
-    for (u64 term = part.first + threadIdx.x; term < part.end; term += THREADS) sum += from[term_offset(term, p)];
-    sum = block_sum(sum, of_warp);
+    float sum = sum_of_terms<THREADS>(x + kept_offset(part.group, p), part.first, part.end, p, of_warp);
     if (threadIdx.x == 0) y[blockIdx.x] = sum;
 }
 
@@ -116,28 +123,18 @@ __device__ inline u64 candidate(float value, u64 term) {
 
 __device__ inline u64 term_of(u64 candidate) { return (u32)~candidate; }
 
-// The best of all lanes of a row, in each of them.
-template <u32 LANES>
-__device__ inline u64 row_best(u64 own, u64* of_warp) {
-#pragma unroll
-    for (u32 step = (LANES < WARP ? LANES : WARP) / 2; step > 0; step /= 2) {
-        own = max(own, __shfl_xor_sync(ALL_LANES, own, step));
-    }
-    if (LANES > WARP) {
-        if (threadIdx.x % WARP == 0) of_warp[threadIdx.x / WARP] = own;
-        __syncthreads();  // every warp's best is written
-        for (u32 warp = 0; warp < LANES / WARP; warp++) own = max(own, of_warp[warp]);
-    }
-    return own;
-}
+struct Better {
+    __device__ u64 operator()(u64 a, u64 b) const { return max(a, b); }
+};
 
+// The best of terms `first` up to `end`, in every lane.
 template <u32 LANES>
 __device__ inline u64 best_term(const float* __restrict__ x, u64 first, u64 end, const ReduceParams& p, u64* of_warp) {
     u64 best = 0;
     for (u64 term = first + threadIdx.x % LANES; term < end; term += LANES) {
         best = max(best, candidate(x[term_offset(term, p)], term));
     }
-    return row_best<LANES>(best, of_warp);
+    return row_fold<LANES>(best, of_warp, Better());
 }
 
 // What becomes of the best term of a result: its value and its position in x, or, where `y` is null, its number.
@@ -165,11 +162,11 @@ MAX(32)
 MAX(1024)
 
 // A block per result and part. Grid (results * parts).
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(THREADS)
 max_parts_f32(const float* __restrict__ x, u64* __restrict__ best /* (results, parts) */, ReduceParams p) {
     __shared__ u64 of_warp[WARP];
     Part part = part_of_block(p);
-    u64 own = best_term<1024>(x + kept_offset(part.group, p), part.first, part.end, p, of_warp);
+    u64 own = best_term<THREADS>(x + kept_offset(part.group, p), part.first, part.end, p, of_warp);
     if (threadIdx.x == 0) best[blockIdx.x] = own;
 }
 
@@ -185,7 +182,7 @@ max_of_parts_f32(const float* __restrict__ x,
     for (u64 part = threadIdx.x % WARP; result < p.results && part < count; part += WARP) {
         best = max(best, parts[result * count + part]);
     }
-    best = row_best<WARP>(best, nullptr);
+    best = lanes_fold<WARP>(best, Better());
     if (result < p.results && threadIdx.x % WARP == 0) found(x, y, at, result, best, p);
 }
 

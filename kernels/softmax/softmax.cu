@@ -13,14 +13,14 @@ struct SoftmaxParams {
 };
 
 // This thread's elements of its row: `first`, `first + step`, ... below `end`; none if the row does not exist.
-struct Lane {
+struct StridedLane {
     u64 first;
     u64 step;
     u64 end;
 };
 
 template <u32 LANES>
-__device__ inline Lane lane_of(const SoftmaxParams& p) {
+__device__ inline StridedLane lane_of(const SoftmaxParams& p) {
     u64 row = row_of_thread<LANES>();
     u64 column, inner = p.inner.size;
     u64 start = divide(row, p.inner, column) * p.size * inner + column;
@@ -35,7 +35,7 @@ struct Normaliser {
 };
 
 template <u32 LANES>
-__device__ inline Normaliser normaliser(const float* __restrict__ x, const Lane& lane, float* of_warp) {
+__device__ inline Normaliser normaliser(const float* __restrict__ x, const StridedLane& lane, float* of_warp) {
     float most = -infinity();
     for (u64 at = lane.first; at < lane.end; at += lane.step) most = fmaxf(most, x[at]);
     most = row_max<LANES>(most, of_warp);
@@ -47,7 +47,7 @@ __device__ inline Normaliser normaliser(const float* __restrict__ x, const Lane&
 template <u32 LANES>
 __device__ inline void softmax(const float* __restrict__ x, float* __restrict__ y, const SoftmaxParams& p,
                                float* of_warp) {
-    Lane lane = lane_of<LANES>(p);
+    StridedLane lane = lane_of<LANES>(p);
     Normaliser normal = normaliser<LANES>(x, lane, of_warp);
     for (u64 at = lane.first; at < lane.end; at += lane.step) y[at] = exp_of(x[at] - normal.most) / normal.sum;
 }
@@ -55,7 +55,7 @@ __device__ inline void softmax(const float* __restrict__ x, float* __restrict__ 
 template <u32 LANES>
 __device__ inline void log_softmax(const float* __restrict__ x, float* __restrict__ y, const SoftmaxParams& p,
                                    float* of_warp) {
-    Lane lane = lane_of<LANES>(p);
+    StridedLane lane = lane_of<LANES>(p);
     Normaliser normal = normaliser<LANES>(x, lane, of_warp);
     float log_sum = log_of(normal.sum);
     for (u64 at = lane.first; at < lane.end; at += lane.step) y[at] = x[at] - normal.most - log_sum;
@@ -65,7 +65,7 @@ __device__ inline void log_softmax(const float* __restrict__ x, float* __restric
 template <u32 LANES>
 __device__ inline void softmax_grad(const float* __restrict__ dy, const float* __restrict__ y, float* __restrict__ dx,
                                     const SoftmaxParams& p, float* of_warp) {
-    Lane lane = lane_of<LANES>(p);
+    StridedLane lane = lane_of<LANES>(p);
     float sum = 0.0f;
     for (u64 at = lane.first; at < lane.end; at += lane.step) sum += dy[at] * y[at];
     sum = row_sum<LANES>(sum, of_warp);
@@ -76,7 +76,7 @@ __device__ inline void softmax_grad(const float* __restrict__ dy, const float* _
 template <u32 LANES>
 __device__ inline void log_softmax_grad(const float* __restrict__ dy, const float* __restrict__ y,
                                         float* __restrict__ dx, const SoftmaxParams& p, float* of_warp) {
-    Lane lane = lane_of<LANES>(p);
+    StridedLane lane = lane_of<LANES>(p);
     float sum = 0.0f;
     for (u64 at = lane.first; at < lane.end; at += lane.step) sum += dy[at];
     sum = row_sum<LANES>(sum, of_warp);

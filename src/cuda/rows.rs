@@ -3,9 +3,9 @@
 use super::{Grid, Kernel};
 
 /// How many threads share a row in each of the four kernels of a function.
-pub(crate) const LANES: [usize; 4] = [1, 8, 32, 1024];
+const LANES: [usize; 4] = [1, 8, 32, 1024];
 
-/// The kernel, of those for [`LANES`], for rows of `size` elements that lie `distance` apart, and its grid for `rows` of
+/// The kernel, of those for 1, 8, 32 and 1024 threads per row, for rows of `size` elements that lie `distance` apart, and its grid for `rows` of
 /// them. The choice follows from the shape of a row alone, and so does the order of a sum.
 pub(crate) fn by_row(kernels: &[Kernel; 4], rows: usize, size: usize, distance: usize) -> (Kernel, Grid) {
     // Threads on neighbouring rows read neighbouring elements where the elements of a row lie apart.

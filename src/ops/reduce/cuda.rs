@@ -5,7 +5,8 @@ use crate::{
     Dims,
     cuda::{
         Argument, Cx, DivisorParams, Grid, In, Kernel, MAX_1_F32, MAX_8_F32, MAX_32_F32, MAX_1024_F32,
-        MAX_GRAD_F32, MAX_OF_PARTS_F32, MAX_PARTS_F32, Out, SUM_COLUMNS_F32, SUM_F32, SUM_PARTS_F32, by_row,
+        MAX_GRAD_F32, MAX_OF_PARTS_F32, MAX_PARTS_F32, Out, SUM_1_F32, SUM_8_F32, SUM_32_F32, SUM_1024_F32,
+        SUM_COLUMNS_F32, SUM_PARTS_F32, by_row,
     },
     device::Meta,
     dims::MAX_AXES,
@@ -14,13 +15,14 @@ use crate::{
 };
 use bytemuck::NoUninit;
 
-/// Terms from which a block works on a sum instead of a thread.
+/// Terms from which blocks share the sums of neighbouring results.
 const MANY: usize = 128;
 /// Terms of one part: a fixed number, so that the order of summation follows from the shape alone.
 const PART: usize = 16 * 1024;
 /// The same where a block has several results.
 const COLUMN_PART: usize = 1024;
 
+const SUM: [Kernel; 4] = [SUM_1_F32, SUM_8_F32, SUM_32_F32, SUM_1024_F32];
 const MAX: [Kernel; 4] = [MAX_1_F32, MAX_8_F32, MAX_32_F32, MAX_1024_F32];
 
 #[repr(C)]
@@ -69,32 +71,31 @@ impl ReduceParams {
 
 /// How a sum is taken: it follows from the shape alone, and so does its order.
 enum Plan {
-    /// A thread per result.
-    Thread,
+    /// A few threads, or a block, per result.
+    Whole,
     /// A block per result and part; the parts of a result lie in a row.
-    Block { parts: usize },
+    Parts(usize),
     /// A block per 32 results and part; a part's sums for all results lie in a row.
-    Columns { parts: usize },
+    Columns(usize),
 }
 
 impl Plan {
     fn of(dims: &Dims, summed: &[bool]) -> Self {
         let (kept, terms) = (merged(dims, summed, false), merged(dims, summed, true));
         let terms: usize = terms.size.iter().product();
+        // Eight neighbours fill the least that memory gives.
+        let columns = kept.stride[2] == 1 && kept.size[2] >= 8;
         match terms {
-            ..MANY => Plan::Thread,
-            // Eight neighbours fill the least that memory gives.
-            _ if kept.stride[2] == 1 && kept.size[2] >= 8 => {
-                Plan::Columns { parts: terms.div_ceil(COLUMN_PART) }
-            }
-            _ => Plan::Block { parts: terms.div_ceil(PART) },
+            MANY.. if columns => Plan::Columns(terms.div_ceil(COLUMN_PART)),
+            PART.. => Plan::Parts(terms.div_ceil(PART)),
+            _ => Plan::Whole,
         }
     }
 
     fn parts(&self) -> usize {
         match self {
-            Plan::Thread => 1,
-            Plan::Block { parts } | Plan::Columns { parts } => *parts,
+            Plan::Whole => 1,
+            Plan::Parts(parts) | Plan::Columns(parts) => *parts,
         }
     }
 }
@@ -113,36 +114,30 @@ impl Sum {
         let plan = Plan::of(&dims, &self.summed);
         let parts = plan.parts();
         let to = if parts == 1 { y } else { cx.scratch() };
-        launch_sum(cx, &plan, x, to, (dims, &self.summed))?;
+        launch_sum(cx, &plan, [x, to], dims, &self.summed)?;
         match plan {
             _ if parts == 1 => Ok(()),
-            Plan::Columns { .. } => {
-                launch_sum(cx, &Plan::Thread, to, y, (Dims::from([parts, results]), &[true, false]))
+            Plan::Columns(_) => {
+                launch_sum(cx, &Plan::Whole, [to, y], Dims::from([parts, results]), &[true, false])
             }
-            _ => launch_sum(
-                cx,
-                &Plan::Block { parts: 1 },
-                to,
-                y,
-                (Dims::from([results, parts]), &[false, true]),
-            ),
+            _ => launch_sum(cx, &Plan::Whole, [to, y], Dims::from([results, parts]), &[false, true]),
         }
     }
 }
 
-/// Sums the marked axes of x (dims); several parts go to y as the plan says.
-fn launch_sum(cx: &Cx, plan: &Plan, x: Argument, y: Argument, (dims, summed): (Dims, &[bool])) -> Result<()> {
+/// Sums the marked axes of x (dims); what the parts give goes to y as the plan says.
+fn launch_sum(cx: &Cx, plan: &Plan, [x, y]: [Argument; 2], dims: Dims, summed: &[bool]) -> Result<()> {
     let per_part = match plan {
-        _ if plan.parts() == 1 => dims.elements().max(1),
-        Plan::Columns { .. } => COLUMN_PART,
-        _ => PART,
+        Plan::Whole => dims.elements().max(1),
+        Plan::Parts(_) => PART,
+        Plan::Columns(_) => COLUMN_PART,
     };
     let params = ReduceParams::new(cx, &dims, summed, per_part)?;
-    let results = params.results as usize;
+    let (results, terms) = (params.results as usize, params.terms as usize);
     let (kernel, grid) = match *plan {
-        Plan::Thread => (SUM_F32, Grid::over(results, SUM_F32.threads as usize)),
-        Plan::Block { parts } => (SUM_PARTS_F32, Grid::over(results * parts, 1)),
-        Plan::Columns { parts } => (SUM_COLUMNS_F32, Grid::over(results.div_ceil(32) * parts, 1)),
+        Plan::Whole => by_row(&SUM, results, terms, params.term_stride_2 as usize),
+        Plan::Parts(parts) => (SUM_PARTS_F32, Grid::over(results * parts, 1)),
+        Plan::Columns(parts) => (SUM_COLUMNS_F32, Grid::over(results.div_ceil(32) * parts, 1)),
     };
     cx.launch(kernel, grid, &[x, y], &params)
 }

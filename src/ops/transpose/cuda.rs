@@ -39,17 +39,14 @@ impl Transpose {
         let long = |at: &usize| others[*at].0 >= LEAST;
         let near = others.iter().position(|axis| axis.1 == 1).filter(long);
         let last = others.iter().position(|axis| axis.2 == 1).filter(long);
+        let (Some(near), Some(last), true) = (near, last, near != last) else {
+            return copy(cx, x, y, axes.into_iter(), [0, 0]);
+        };
         let kernel = match x.dtype.size() {
             1 => TRANSPOSE_1,
             2 => TRANSPOSE_2,
             _ => TRANSPOSE_4,
         };
-        let (Some(near), Some(last)) = (near, last) else {
-            return copy(cx, x, y, axes.into_iter(), [0, 0]);
-        };
-        if near == last || x.dtype.size() > 4 || y.dims.elements() == 0 {
-            return copy(cx, x, y, axes.into_iter(), [0, 0]);
-        }
         let ((near_size, _, y_near), (last_size, x_last, _)) = (others[near], others[last]);
         others.remove(near.max(last));
         others.remove(near.min(last));
