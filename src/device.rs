@@ -1,10 +1,20 @@
 //! Devices, and the operations that run on them: [`Device`] is where tensors live, [`Op`] what can be computed, [`run`]
 //! the one place in the crate that decides where.
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod areas;
 mod op;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod product;
 mod run;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+pub(crate) mod walk;
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub(crate) use areas::Areas;
 pub use op::{Arms, Meta, Metas, Op, Outputs};
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub(crate) use product::{Axis, Matrix, Product, Stride};
 #[cfg(test)]
 pub(crate) use run::{Numbers, spec_on};
 pub use run::{run, run_in_place, run1};

@@ -1,6 +1,7 @@
 // conv2d, NCHW, cross-correlation with stride (sh, sw) and padding (top, left, and below and right by the output size):
 //
 //   y[b, co, i, j]       = bias[co] + sum over ci, r, s of  x[b, ci, i sh + r - top, j sw + s - left] weight[co, ci, r, s]
+//   fused: y             = f(y + residual), f(v) = max(v, 0) if asked for; x in bytes as well
 //   dx[b, ci, u, v]      = sum over co, r, s with u + top - r = i sh and v + left - s = j sw of  dy[b, co, i, j] weight[co, ci, r, s]
 //   dweight[co, ci, r, s] = sum over b, i, j of  dy[b, co, i, j] x[b, ci, i sh + r - top, j sw + s - left]
 //
@@ -26,46 +27,84 @@ struct Conv2dParams {
     u32 pad_left;
 };
 
+struct Conv2dFusedParams {
+    Conv2dParams conv;
+    u32 relu;  // 1: negative results become zero
+};
+
 // Grid (ceil(B * Ho * Wo / TILE_N), ceil(Co / groups / TILE_M), groups).
-extern "C" __global__ void __launch_bounds__(THREADS)
-conv2d_f32(const float* __restrict__ x,       // (B, Ci, H, W)
-           const float* __restrict__ weight,  // (Co, Ci / groups, kh, kw)
-           const float* __restrict__ bias,    // (Co), or null
-           float* __restrict__ y,             // (B, Co, Ho, Wo)
-           Conv2dParams p) {
-    __shared__ ProductTiles tiles;
+template <typename Pixel>
+__device__ inline void convolve(ProductMemory& memory, const Pixel* __restrict__ x, const float* __restrict__ weight,
+                                const float* __restrict__ bias, const float* __restrict__ residual,
+                                float* __restrict__ y, const Conv2dParams& p, bool relu) {
     u32 out_plane = p.out_height * p.out_width, in_plane = p.height * p.width;
     u32 taps = p.kernel_height * p.kernel_width;
     u32 ins = p.in_channels / p.groups, outs = p.out_channels / p.groups;  // of the group
     u32 first_in = blockIdx.z * ins, first_out = blockIdx.z * outs;
     u32 depth = ins * taps;
     u32 pixels = p.batch * out_plane;
-    u32 tile_n = blockIdx.x * TILE_N;
-    u32 tile_m = blockIdx.y * TILE_M;
+    u32 tile_n = blockIdx.x * TILE_N, tile_m = blockIdx.y * TILE_M;
 
-    u32 n = tile_n + Product::fetched_column();
+    u32 n = tile_n + threadIdx.x % TILE_N;
     u32 image = n / out_plane, pixel = n % out_plane;
     i32 top = (i32)(pixel / p.out_width * p.stride_height) - (i32)p.pad_top;
     i32 left = (i32)(pixel % p.out_width * p.stride_width) - (i32)p.pad_left;
     i64 of_image = ((i64)image * p.in_channels + first_in) * in_plane + (i64)top * p.width + left;
-    Column column = {of_image, top, left};
 
-    Product product = {weight + (u64)first_out * depth, x, depth, outs, p.height, p.width};
-    product.run(tiles, tile_m, column, n < pixels, 0, depth, [&](u32 k) {
+    Factors<Pixel> factors = {weight + (u64)first_out * depth, x, depth, outs, p.height, p.width};
+    Block block;
+    multiply(block, memory, factors, tile_m, {of_image, top, left}, n < pixels, 0, depth, [&](u32 k) {
         u32 channel = k / taps, r = k % taps / p.kernel_width, s = k % p.kernel_width;
         return Step{(i64)k, (i64)channel * in_plane + r * p.width + s, (i32)r, (i32)s};
     });
 
+#pragma unroll
     for (u32 j = 0; j < COLS; j++) {
-        u32 at = tile_n + Product::column() + j;
+        u32 at = tile_n + Block::column() + j;
         if (at >= pixels) break;
-        float* to = y + ((u64)(at / out_plane) * p.out_channels + first_out) * out_plane + at % out_plane;
+        u64 first = ((u64)(at / out_plane) * p.out_channels + first_out) * out_plane + at % out_plane;
+#pragma unroll
         for (u32 r = 0; r < ROWS; r++) {
-            u32 m = tile_m + Product::row() + r;
+            u32 m = tile_m + Block::row() + r;
             if (m >= outs) break;
-            to[(u64)m * out_plane] = bias ? product.c[r][j] + bias[first_out + m] : product.c[r][j];
+            u64 to = first + (u64)m * out_plane;
+            float value = bias ? block.c[r][j] + bias[first_out + m] : block.c[r][j];
+            if (residual) value += residual[to];
+            y[to] = relu && value < 0.0f ? 0.0f : value;
         }
     }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+conv2d_f32(const float* __restrict__ x,       // (B, Ci, H, W)
+           const float* __restrict__ weight,  // (Co, Ci / groups, kh, kw)
+           const float* __restrict__ bias,    // (Co), or null
+           float* __restrict__ y,             // (B, Co, Ho, Wo)
+           Conv2dParams p) {
+    __shared__ ProductMemory memory;
+    convolve(memory, x, weight, bias, nullptr, y, p, false);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+conv2d_fused_f32(const float* __restrict__ x,         // (B, Ci, H, W)
+                 const float* __restrict__ weight,    // (Co, Ci / groups, kh, kw)
+                 const float* __restrict__ bias,      // (Co)
+                 const float* __restrict__ residual,  // (B, Co, Ho, Wo), or null
+                 float* __restrict__ y,               // (B, Co, Ho, Wo)
+                 Conv2dFusedParams p) {
+    __shared__ ProductMemory memory;
+    convolve(memory, x, weight, bias, residual, y, p.conv, p.relu);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+conv2d_fused_u8(const u8* __restrict__ x,            // (B, Ci, H, W)
+                const float* __restrict__ weight,    // (Co, Ci / groups, kh, kw)
+                const float* __restrict__ bias,      // (Co)
+                const float* __restrict__ residual,  // (B, Co, Ho, Wo), or null
+                float* __restrict__ y,               // (B, Co, Ho, Wo)
+                Conv2dFusedParams p) {
+    __shared__ ProductMemory memory;
+    convolve(memory, x, weight, bias, residual, y, p.conv, p.relu);
 }
 
 // The part of one axis that a phase of the grad-input works on: the positions u with u % stride == phase, which meet
@@ -93,7 +132,7 @@ conv2d_grad_input_f32(const float* __restrict__ dy,      // (B, Co, Ho, Wo)
                       const float* __restrict__ weight,  // (Co, Ci / groups, kh, kw)
                       float* __restrict__ dx,            // (B, Ci, H, W)
                       Conv2dParams p) {
-    __shared__ ProductTiles tiles;
+    __shared__ ProductMemory memory;
     u32 phases = p.stride_height * p.stride_width, group = blockIdx.z / phases;
     u32 phase_y = blockIdx.z % phases / p.stride_width, phase_x = blockIdx.z % p.stride_width;
     u32 ins = p.in_channels / p.groups, outs = p.out_channels / p.groups;  // of the group
@@ -107,15 +146,15 @@ conv2d_grad_input_f32(const float* __restrict__ dy,      // (B, Co, Ho, Wo)
     u32 tile_m = blockIdx.y * TILE_M;
     if (tile_n >= pixels) return;  // the whole block
 
-    u32 n = tile_n + Product::fetched_column();
+    u32 n = tile_n + threadIdx.x % TILE_N;
     u32 image = n / plane, pixel = n % plane;
     i32 top = (i32)(pixel / across.count) + down.shift, left = (i32)(pixel % across.count) + across.shift;
     i64 of_dy = ((i64)image * p.out_channels + first_out) * out_plane + (i64)top * p.out_width + left;
-    Column column = {of_dy, top, left};
 
     u32 taps = down.taps * across.taps, kernel = p.kernel_height * p.kernel_width;
-    Product product = {weight + (u64)first_out * ins * kernel, dy, kernel, ins, p.out_height, p.out_width};
-    product.run(tiles, tile_m, column, n < pixels, 0, outs * taps, [&](u32 k) {
+    Factors<float> factors = {weight + (u64)first_out * ins * kernel, dy, kernel, ins, p.out_height, p.out_width};
+    Block block;
+    multiply(block, memory, factors, tile_m, {of_dy, top, left}, n < pixels, 0, outs * taps, [&](u32 k) {
         u32 channel = k / taps, t = k % taps / across.taps, u = k % taps % across.taps;
         u32 r = down.first_tap + t * p.stride_height, s = across.first_tap + u * p.stride_width;
         i64 of_weight = (i64)channel * ins * kernel + r * p.kernel_width + s;
@@ -124,15 +163,15 @@ conv2d_grad_input_f32(const float* __restrict__ dy,      // (B, Co, Ho, Wo)
     });
 
     for (u32 j = 0; j < COLS; j++) {
-        u32 at = tile_n + Product::column() + j;
+        u32 at = tile_n + Block::column() + j;
         if (at >= pixels) break;
         u32 of = at % plane;
         u32 row = phase_y + of / across.count * p.stride_height, col = phase_x + of % across.count * p.stride_width;
         float* to = dx + ((u64)(at / plane) * p.in_channels + first_in) * in_plane + row * p.width + col;
         for (u32 r = 0; r < ROWS; r++) {
-            u32 m = tile_m + Product::row() + r;
+            u32 m = tile_m + Block::row() + r;
             if (m >= ins) break;
-            to[(u64)m * in_plane] = product.c[r][j];
+            to[(u64)m * in_plane] = block.c[r][j];
         }
     }
 }
@@ -144,13 +183,13 @@ struct Conv2dSplitParams {
 };
 
 // Grid (ceil(Ci / groups * kh * kw / TILE_N), ceil(Co / groups / TILE_M), groups * splits): z is a group and a split, which
-// sums its range of output pixels.
+// sums its range of output pixels. The splits are added by product_sum_f32.
 extern "C" __global__ void __launch_bounds__(THREADS)
 conv2d_grad_weight_f32(const float* __restrict__ x,   // (B, Ci, H, W)
                        const float* __restrict__ dy,  // (B, Co, Ho, Wo)
                        float* __restrict__ parts,     // (splits, Co, Ci / groups, kh, kw)
                        Conv2dSplitParams split) {
-    __shared__ ProductTiles tiles;
+    __shared__ ProductMemory memory;
     const Conv2dParams& p = split.conv;
     u32 out_plane = p.out_height * p.out_width, in_plane = p.height * p.width;
     u32 group = blockIdx.z / split.splits, part = blockIdx.z % split.splits;
@@ -159,15 +198,16 @@ conv2d_grad_weight_f32(const float* __restrict__ x,   // (B, Ci, H, W)
     u32 taps = p.kernel_height * p.kernel_width, columns = ins * taps;
     u32 tile_n = blockIdx.x * TILE_N, tile_m = blockIdx.y * TILE_M;
 
-    u32 n = tile_n + Product::fetched_column();
+    u32 n = tile_n + threadIdx.x % TILE_N;
     u32 channel = n / taps, r = n % taps / p.kernel_width, s = n % p.kernel_width;
     Column column = {(i64)channel * in_plane + r * p.width + s, (i32)r, (i32)s};
 
     u32 pixels = p.batch * out_plane;
     u32 first = part * split.pixels_per_split;
     u32 end = part + 1 == split.splits ? pixels : first + split.pixels_per_split;
-    Product product = {dy + (u64)first_out * out_plane, x, out_plane, outs, p.height, p.width};
-    product.run(tiles, tile_m, column, n < columns, first, end, [&](u32 k) {
+    Factors<float> factors = {dy + (u64)first_out * out_plane, x, out_plane, outs, p.height, p.width};
+    Block block;
+    multiply(block, memory, factors, tile_m, column, n < columns, first, end, [&](u32 k) {
         u32 image = k / out_plane, pixel = k % out_plane;
         i32 top = (i32)(pixel / p.out_width * p.stride_height) - (i32)p.pad_top;
         i32 left = (i32)(pixel % p.out_width * p.stride_width) - (i32)p.pad_left;
@@ -177,28 +217,11 @@ conv2d_grad_weight_f32(const float* __restrict__ x,   // (B, Ci, H, W)
 
     float* to = parts + ((u64)part * p.out_channels + first_out) * columns;
     for (u32 i = 0; i < ROWS; i++) {
-        u32 m = tile_m + Product::row() + i;
+        u32 m = tile_m + Block::row() + i;
         if (m >= outs) break;
         for (u32 j = 0; j < COLS; j++) {
-            u32 at = tile_n + Product::column() + j;
-            if (at < columns) to[(u64)m * columns + at] = product.c[i][j];
+            u32 at = tile_n + Block::column() + j;
+            if (at < columns) to[(u64)m * columns + at] = block.c[i][j];
         }
     }
-}
-
-struct Conv2dSumParams {
-    u32 splits;
-    u32 elements;
-};
-
-// Adds the splits in ascending order. Grid (ceil(elements / THREADS)).
-extern "C" __global__ void __launch_bounds__(THREADS)
-conv2d_grad_weight_sum_f32(const float* __restrict__ parts,  // (splits, elements)
-                           float* __restrict__ dweight,      // (elements)
-                           Conv2dSumParams p) {
-    u64 at = global_thread();
-    if (at >= p.elements) return;
-    float sum = 0.0f;
-    for (u32 split = 0; split < p.splits; split++) sum += parts[(u64)split * p.elements + at];
-    dweight[at] = sum;
 }

@@ -7,7 +7,7 @@
 //
 // One block per image. Scores become 64-bit keys (score descending, position ascending), sorted by a bitonic network;
 // equal scores have equal bits, because every candidate is computed the same way.
-#include "../common/math.cuh"
+#include "../common/order.cuh"
 #include "../common/reduce.cuh"
 
 struct TopMMergeParams {
@@ -35,7 +35,7 @@ constexpr u64 BAD = 0xfffffffeull << 32;
 __device__ inline i32 marked(const float* logits, u32 candidate, u32 rows) {
     for (u32 r = 0; r < rows; r++) {
         float v = logits[(u64)candidate * rows + r];
-        if (!(v < __int_as_float(0x7f800000))) return ~(i32)candidate;
+        if (!(v < infinity())) return ~(i32)candidate;
     }
     return (i32)candidate;
 }
@@ -44,7 +44,7 @@ __device__ inline i32 marked(const float* logits, u32 candidate, u32 rows) {
 __device__ inline void row_statistics(const Merge& merge, const float* logits, u32 rows, u32 count) {
     u32 lane = threadIdx.x % WARP;
     for (u32 r = threadIdx.x / WARP; r < rows; r += blockDim.x / WARP) {
-        float largest = -__int_as_float(0x7f800000);
+        float largest = -infinity();
         for (u32 at = lane; at < count; at += WARP) {
             i32 candidate = merge.now[at];
             if (candidate >= 0) largest = fmaxf(largest, logits[(u64)candidate * rows + r]);
@@ -53,9 +53,9 @@ __device__ inline void row_statistics(const Merge& merge, const float* logits, u
         float sum = 0.0f;
         for (u32 at = lane; at < count; at += WARP) {
             i32 candidate = merge.now[at];
-            float v = candidate >= 0 ? logits[(u64)candidate * rows + r] : -__int_as_float(0x7f800000);
+            float v = candidate >= 0 ? logits[(u64)candidate * rows + r] : -infinity();
             // A row of minus infinities has no probability to give; the difference would be NaN.
-            if (v > -__int_as_float(0x7f800000)) sum += exp_nonpositive(v - largest);
+            if (v > -infinity()) sum += exp_of(v - largest);
         }
         sum = warp_sum(sum);
         if (lane == 0) {
@@ -72,32 +72,13 @@ __device__ inline u64 key_of(const Merge& merge, const float* logits, u32 rows, 
     float score = 0.0f;
     for (u32 r = 0; r < rows; r++) {
         float v = logits[(u64)candidate * rows + r];
-        if (v > -__int_as_float(0x7f800000)) {
-            score += exp_nonpositive(v - merge.maximum[r]) * merge.inverse[r];
+        if (v > -infinity()) {
+            score += exp_of(v - merge.maximum[r]) * merge.inverse[r];
         }
     }
     score /= (float)rows;
     // Scores lie in [0, 2): their bits, as integers, order them, and stay below 2^31.
     return (u64)(0x80000000u - (u32)__float_as_int(score)) << 32 | at;
-}
-
-// Sorts `slots` keys ascending.
-__device__ inline void bitonic_sort(u64* keys, u32 slots) {
-    for (u32 run = 2; run <= slots; run *= 2) {
-        for (u32 gap = run / 2; gap > 0; gap /= 2) {
-            __syncthreads();  // the keys are written, by the filling or by the stage before
-            for (u32 pair = threadIdx.x; pair < slots / 2; pair += blockDim.x) {
-                u32 low = pair / gap * 2 * gap + pair % gap, high = low + gap;
-                u64 a = keys[low], b = keys[high];
-                bool ascending = (low & run) == 0;
-                if ((a > b) == ascending) {
-                    keys[low] = b;
-                    keys[high] = a;
-                }
-            }
-        }
-    }
-    __syncthreads();  // sorted, for every thread
 }
 
 // Grid (B). Block: a multiple of 32. Dynamic shared memory: 4 * scratch_words bytes if `scratch` is null, else none.

@@ -18,12 +18,6 @@ struct UnfoldParams {
     u32 stride_width;
 };
 
-// Four elements moved as one.
-template <typename T>
-struct alignas(4 * sizeof(T)) Four {
-    T item[4];
-};
-
 constexpr u32 THREADS = 256;
 
 // Grid (B * N, ceil(C * ph * pw / (4 * THREADS))).
@@ -43,7 +37,7 @@ __device__ void unfold(const T* __restrict__ x, T* __restrict__ y, const UnfoldP
     const T* line = x + (plane * p.height + top + row) * p.width + left;
 
     u32 count = size - first < 4 ? size - first : 4;
-    Four<T> moved;
+    Quad<T> moved;
 #pragma unroll
     for (u32 i = 0; i < 4; i++) {
         if (i == count) break;
@@ -56,15 +50,7 @@ __device__ void unfold(const T* __restrict__ x, T* __restrict__ y, const UnfoldP
         line += wraps ? (u64)(p.height - p.patch_height + 1) * p.width : p.width;
     }
 
-    T* to = y + (u64)blockIdx.x * size + first;
-    if (size % 4 == 0) {
-        *reinterpret_cast<Four<T>*>(to) = moved;
-    } else {
-#pragma unroll
-        for (u32 i = 0; i < 4; i++) {
-            if (i < count) to[i] = moved.item[i];
-        }
-    }
+    store(y + (u64)blockIdx.x * size + first, moved, count, size % 4 == 0);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)

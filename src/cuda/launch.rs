@@ -3,6 +3,7 @@
 use super::{Cuda, Kernel};
 use crate::{
     Dims,
+    device::Meta,
     dtype::DType,
     error::{Error, Result},
 };
@@ -13,6 +14,9 @@ use std::{ffi::c_void, sync::atomic::Ordering};
 /// The most pointers a kernel takes.
 const MAX_POINTERS: usize = 15;
 
+/// Elements of a block: `ELEMENT_THREADS * ELEMENT_STEPS` of `kernels/common/elements.cuh`.
+const ELEMENTS: usize = 256 * 4;
+
 /// An operand on the device, read only.
 #[derive(Clone, Copy, Debug)]
 pub struct In {
@@ -22,6 +26,13 @@ pub struct In {
     pub dtype: DType,
     /// Its first element.
     pub(crate) pointer: u64,
+}
+
+impl In {
+    /// Its shape and element type.
+    pub fn meta(&self) -> Meta {
+        Meta { dims: self.dims, dtype: self.dtype }
+    }
 }
 
 /// A result on the device, to be written in full: its contents are unspecified before, except for operations that
@@ -43,6 +54,21 @@ pub struct Argument(u64);
 impl Argument {
     /// A null pointer, for what a kernel can do without.
     pub const NONE: Argument = Argument(0);
+
+    /// The pointer this many bytes on.
+    pub(crate) fn after(self, bytes: usize) -> Self {
+        Argument(self.0 + bytes as u64)
+    }
+
+    /// The pointer this many 4-byte elements on.
+    pub(crate) fn after_words(self, words: usize) -> Self {
+        self.after(4 * words)
+    }
+
+    /// Whether it is a multiple of this many bytes.
+    pub(crate) fn is_aligned(self, bytes: usize) -> bool {
+        self.0.is_multiple_of(bytes as u64)
+    }
 }
 
 impl From<&In> for Argument {
@@ -77,6 +103,11 @@ impl Grid {
     /// Enough blocks along x for `items` of which each block does `each`.
     pub(crate) fn over(items: usize, each: usize) -> Self {
         Self::blocks([items.div_ceil(each), 1, 1])
+    }
+
+    /// For a kernel built on `kernels/common/elements.cuh`, over `count` elements.
+    pub(crate) fn elements(count: usize) -> Self {
+        Self::over(count, ELEMENTS)
     }
 
     /// Blocks of this many threads.
@@ -146,6 +177,15 @@ impl Cx<'_> {
             });
         }
         Ok(size as u32)
+    }
+
+    /// The kernel of one of several variants. A variant of another crate has none.
+    pub(crate) fn numbered(&self, kernels: &[Kernel], number: u32) -> Result<Kernel> {
+        kernels.get(number as usize).copied().ok_or_else(|| Error::Unsupported {
+            op: self.op,
+            device: self.device.to_string(),
+            what: "move the operands to a device that has it with to_device".into(),
+        })
     }
 
     /// Launches one kernel: pointers in the order of its parameters, then its parameter block.

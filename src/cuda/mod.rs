@@ -5,11 +5,15 @@
 //!
 //! All work of a device goes to one stream, in order; nothing waits for the host but reading results.
 
+mod areas;
 mod context;
 mod kernels;
 mod launch;
 mod memory;
+mod product;
+mod rows;
 mod run;
+mod walk;
 
 pub use context::Cuda;
 pub use launch::{Argument, Cx, In, Out};
@@ -17,4 +21,7 @@ pub use memory::Block;
 
 pub(crate) use kernels::*;
 pub(crate) use launch::Grid;
+pub(crate) use product::parts;
+pub(crate) use rows::by_row;
 pub(crate) use run::{run, run_in_place};
+pub(crate) use walk::{DivisorParams, WalkParams};

@@ -53,7 +53,11 @@ pub(crate) fn run_in_place<O: Op>(
 }
 
 fn call<O: Op>(op: &O, device: &Arc<Cuda>, ins: &[In], outs: &[Out]) -> Result<()> {
-    let metas: SmallVec<[Meta; 8]> = ins.iter().map(|x| Meta { dims: x.dims, dtype: x.dtype }).collect();
+    if O::WIDENS && ins.iter().any(|x| x.dtype.is_half()) {
+        let what = "its kernel takes no 16-bit floats: convert to f32".into();
+        return Err(Error::Unsupported { op: O::NAME, device: device.name().into(), what });
+    }
+    let metas: SmallVec<[Meta; 8]> = ins.iter().map(In::meta).collect();
     // Returned to the pool as soon as the kernels are launched: the next owner's come after them on the stream.
     let scratch = Block::new(device, op.scratch(DeviceKind::Cuda, &metas), O::NAME)?;
     op.cuda(&Cx { device, op: O::NAME, scratch: scratch.pointer() }, ins, outs)

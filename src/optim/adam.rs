@@ -35,7 +35,7 @@ pub struct AdamStep {
 
 impl Op for AdamStep {
     const NAME: &'static str = "adam_step";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;

@@ -85,7 +85,7 @@ impl ClipValues {
 
 impl Op for ClipValues {
     const NAME: &'static str = "clip_values";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;

@@ -5,6 +5,8 @@
 
 mod adam;
 mod clip;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod schedule;
 mod sgd;
 #[cfg(test)]

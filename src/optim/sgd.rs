@@ -46,7 +46,7 @@ impl SgdStep {
 
 impl Op for SgdStep {
     const NAME: &'static str = "sgd_step";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;

@@ -1,7 +1,10 @@
 //! Matrix products as parts of larger operations: `kernels/common/product.wgsl`.
 
 use super::{Blocks, Cx, Slice, TILE_N, View, element, tile_m};
-use crate::error::Result;
+use crate::{
+    device::{Axis, Matrix, Product, Stride},
+    error::Result,
+};
 use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
 
@@ -95,33 +98,6 @@ const PART: usize = 512;
 /// Workgroups up to which k is cut into parts.
 const GROUPS: usize = 512;
 
-/// An axis of a product. Index i of it lies `i / inner * outer + i % inner * step` elements from the first one, with a
-/// [`Stride`] for each operand.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Axis {
-    pub(crate) len: usize,
-    pub(crate) inner: usize,
-}
-
-impl From<usize> for Axis {
-    fn from(len: usize) -> Self {
-        Axis { len, inner: len }
-    }
-}
-
-/// Elements between the outer and between the inner indices of an axis.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stride {
-    pub(crate) outer: usize,
-    pub(crate) step: usize,
-}
-
-impl From<usize> for Stride {
-    fn from(step: usize) -> Self {
-        Stride { outer: 0, step }
-    }
-}
-
 impl Axis {
     fn offset(&self, at: usize, stride: Stride) -> usize {
         at / self.inner.max(1) * stride.outer + at % self.inner.max(1) * stride.step
@@ -143,29 +119,7 @@ impl Axis {
     }
 }
 
-/// Where the matrices of one operand lie: elements between two of the batch, and the strides of both axes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Matrix {
-    batch: usize,
-    rows: Stride,
-    cols: Stride,
-}
-
 impl Matrix {
-    /// One for all, or the only one.
-    pub(crate) fn new(rows: impl Into<Stride>, cols: impl Into<Stride>) -> Self {
-        Matrix { batch: 0, rows: rows.into(), cols: cols.into() }
-    }
-
-    /// A matrix for each product, so many elements apart.
-    pub(crate) fn every(self, batch: usize) -> Self {
-        Matrix { batch, ..self }
-    }
-
-    fn transposed(self) -> Self {
-        Matrix { rows: self.cols, cols: self.rows, ..self }
-    }
-
     /// The elements between the first and the last one of some matrices' rows and columns.
     fn span(
         &self,
@@ -182,23 +136,6 @@ impl Matrix {
     }
 }
 
-/// A batch of products `c (m, n) = scale · a (m, k) · b (k, n)`, or `c += …`, of views that are each f32 or f16; sums are
-/// f32.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Product {
-    pub(crate) batch: usize,
-    m: Axis,
-    k: Axis,
-    n: Axis,
-    a: Matrix,
-    b: Matrix,
-    c: Matrix,
-    scale: f32,
-    add: bool,
-    /// Whether the operands have changed places.
-    swapped: bool,
-}
-
 /// Products, splits of k, rows and columns of one launch.
 #[derive(Clone)]
 struct Work {
@@ -208,39 +145,6 @@ struct Work {
 }
 
 impl Product {
-    /// One product of matrices in the given layouts.
-    pub(crate) fn new(
-        (m, k, n): (impl Into<Axis>, impl Into<Axis>, impl Into<Axis>),
-        a: Matrix,
-        b: Matrix,
-        c: Matrix,
-    ) -> Self {
-        let (m, k, n) = (m.into(), k.into(), n.into());
-        let product = Product { batch: 1, m, k, n, a, b, c, scale: 1.0, add: false, swapped: false };
-        // Tiles are narrow along m alone.
-        if m.len > n.len && n.len < TILE_N { product.transposed() } else { product }
-    }
-
-    fn transposed(self) -> Self {
-        let (a, b, c) = (self.b.transposed(), self.a.transposed(), self.c.transposed());
-        Product { m: self.n, n: self.m, a, b, c, swapped: !self.swapped, ..self }
-    }
-
-    /// As many products.
-    pub(crate) fn batch(self, batch: usize) -> Self {
-        Product { batch, ..self }
-    }
-
-    /// Results are multiplied by this.
-    pub(crate) fn scale(self, scale: f32) -> Self {
-        Product { scale, ..self }
-    }
-
-    /// Results are added to what is there.
-    pub(crate) fn add(self) -> Self {
-        Product { add: true, ..self }
-    }
-
     /// How many parts k is cut into: enough workgroups for a large device, parts long enough to be worth their memory.
     /// It depends on the shapes alone, so that results do.
     fn splits(&self) -> usize {
@@ -250,27 +154,28 @@ impl Product {
 
     /// Words of scratch for the sums of the parts of a long k.
     pub(crate) fn parts(&self) -> usize {
-        let splits = self.splits();
+        let splits = self.oriented(TILE_N).splits();
         if splits == 1 { 0 } else { splits * self.batch * self.m.len * self.n.len }
     }
 
     /// Runs it with k in one piece.
     pub(crate) fn run(&self, cx: &Cx, a: &View, b: &View, c: &View) -> Result<()> {
-        self.launches(cx, 1, [a, b, c], None)
+        self.oriented(TILE_N).launches(cx, 1, [a, b, c], None)
     }
 
     /// Runs it with k in one piece and adds `bias`, an element for each column of c.
     pub(crate) fn run_with_bias(&self, cx: &Cx, a: &View, b: &View, bias: &View, c: &View) -> Result<()> {
-        self.launches(cx, 1, [a, b, c], Some(bias))
+        self.oriented(TILE_N).launches(cx, 1, [a, b, c], Some(bias))
     }
 
     /// Runs it with a long k in parts, whose sums go to scratch of [`Product::parts`] words. The results must fill `c`.
     pub(crate) fn run_in_parts(&self, cx: &Cx, a: &View, b: &View, c: &View, parts: &View) -> Result<()> {
-        let splits = self.splits();
+        let product = self.oriented(TILE_N);
+        let splits = product.splits();
         if splits == 1 || c.dims.elements() == 0 {
-            return self.launches(cx, 1, [a, b, c], None);
+            return product.launches(cx, 1, [a, b, c], None);
         }
-        Product { add: false, ..*self }.launches(cx, splits, [a, b, &first(parts, self.parts())], None)?;
+        Product { add: false, ..product }.launches(cx, splits, [a, b, &first(parts, self.parts())], None)?;
         sum_parts(cx, &first(parts, self.parts()), c, splits, self.add)
     }
 

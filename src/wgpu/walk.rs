@@ -1,8 +1,10 @@
-//! A box of elements as two tensors hold it, for kernels that use `common/walk.wgsl`: axes of size one left out,
-//! neighbours merged where both tensors run on.
+//! A box of elements as two tensors hold it, for kernels that use `common/walk.wgsl`.
 
-use crate::{Dims, dims::MAX_AXES};
-use smallvec::SmallVec;
+use crate::{
+    Dims,
+    device::walk::{BoxAxis, broadcast, merged},
+    dims::MAX_AXES,
+};
 
 /// Sizes of a box and distances of its axes in two tensors, innermost first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,19 +16,10 @@ pub struct Walk {
     pub(crate) b: [u32; MAX_AXES],
 }
 
-/// An axis of a box: its size, and how far its elements lie apart in the one and in the other tensor.
-pub type BoxAxis = (usize, usize, usize);
-
 impl Walk {
     /// The box with these axes, outermost first; at most [`MAX_AXES`] of them.
     pub fn new(axes: impl DoubleEndedIterator<Item = BoxAxis>) -> Self {
-        let mut merged: SmallVec<[BoxAxis; MAX_AXES]> = SmallVec::new();
-        for (size, a, b) in axes.rev().filter(|axis| axis.0 != 1) {
-            match merged.last_mut() {
-                Some(last) if a == last.0 * last.1 && b == last.0 * last.2 => last.0 *= size,
-                _ => merged.push((size, a, b)),
-            }
-        }
+        let merged = merged(axes);
         let mut walk = Walk { axes: merged.len().max(1) as u32, ..Walk::default() };
         let count = merged.len();
         for (at, (size, a, b)) in merged.into_iter().enumerate() {
@@ -42,28 +35,13 @@ impl Walk {
 
     /// Two operands broadcast to a shape.
     pub fn broadcast(dims: Dims, a: Dims, b: Dims) -> Self {
-        let (a, b) = (distances(dims, a), distances(dims, b));
-        Self::new((0..dims.rank()).map(|axis| (dims[axis], a[axis], b[axis])))
+        Self::new(broadcast(dims, a, b))
     }
 
     /// The tuning constant AXES.
     pub fn axes(&self) -> u32 {
         self.axes
     }
-}
-
-/// Distances of the elements of an operand that is broadcast to `dims` along its axes; zero where it is repeated.
-pub fn distances(dims: Dims, operand: Dims) -> [usize; MAX_AXES] {
-    let mut distances = [0; MAX_AXES];
-    let (mut distance, missing) = (1, dims.rank() - operand.rank());
-    for axis in (missing..dims.rank()).rev() {
-        let size = operand[axis - missing];
-        if size > 1 {
-            distances[axis] = distance;
-        }
-        distance *= size;
-    }
-    distances
 }
 
 /// Defines the parameters of a kernel that uses `common/walk.wgsl`: `u32` fields of its own, then those of the walk.

@@ -161,10 +161,38 @@ fn wrapper(kernel: &Source) -> Result<String> {
     Ok(text)
 }
 
-/// The names of a file's `extern "C" __global__` functions.
-fn entry_points(text: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    for part in text.split("extern \"C\" __global__").skip(1) {
+/// The names of a file's `extern "C" __global__` functions, those included that a macro of the file makes.
+fn entry_points(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\n", " ");
+    let (macros, plain): (Vec<&str>, Vec<&str>) =
+        joined.lines().partition(|line| line.trim_start().starts_with("#define"));
+    let mut found: Vec<String> = declared(&plain.join("\n")).map(str::to_owned).collect();
+    for (name, parameters, body) in macros.iter().filter_map(|line| function_macro(line)) {
+        for pattern in declared(body) {
+            let calls = plain.iter().filter_map(|line| line.strip_prefix(name)?.strip_prefix('('));
+            found.extend(calls.filter_map(|call| {
+                let arguments: Vec<&str> = call.split_once(')')?.0.split(',').map(str::trim).collect();
+                let value = |token: &str| match parameters.iter().position(|p| *p == token) {
+                    Some(at) => arguments.get(at).copied().unwrap_or("").to_owned(),
+                    None => token.to_owned(),
+                };
+                Some(pattern.split("##").map(|token| value(token.trim())).collect::<String>())
+            }));
+        }
+    }
+    found
+}
+
+/// Name, parameters and body of a `#define` with parameters.
+fn function_macro(line: &str) -> Option<(&str, Vec<&str>, &str)> {
+    let (name, rest) = line.trim_start().strip_prefix("#define")?.trim_start().split_once('(')?;
+    let (parameters, body) = rest.split_once(')')?;
+    Some((name, parameters.split(',').map(str::trim).collect(), body))
+}
+
+/// The names as they stand behind `extern "C" __global__`.
+fn declared(text: &str) -> impl Iterator<Item = &str> {
+    text.split("extern \"C\" __global__").skip(1).filter_map(|part| {
         let mut rest = part.trim_start();
         rest = rest.strip_prefix("void").unwrap_or(rest).trim_start();
         if let Some(bounds) = rest.strip_prefix("__launch_bounds__(") {
@@ -175,9 +203,8 @@ fn entry_points(text: &str) -> Vec<&str> {
             });
             rest = bounds[end.map_or(bounds.len(), |end| end + 1)..].trim_start();
         }
-        found.extend(rest.split('(').next().map(str::trim));
-    }
-    found
+        rest.split('(').next().map(str::trim)
+    })
 }
 
 /// Compiles what has no object yet, as many at a time as there are processors.

@@ -7,7 +7,11 @@
 //! running estimates.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod parts;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -15,7 +19,7 @@ mod tests;
 mod wgpu;
 
 use crate::{
-    DType, Dims,
+    DType, DeviceKind, Dims,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::check_dtypes,
@@ -84,7 +88,7 @@ pub struct BatchNorm(pub BatchNormConfig);
 
 impl Op for BatchNorm {
     const NAME: &'static str = "batch_norm";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         self.0.check(Self::NAME)?;
@@ -102,9 +106,15 @@ impl Op for BatchNorm {
         Ok(smallvec![x, per_channel, per_channel, per_channel, per_channel])
     }
 
-    #[cfg(feature = "wgpu")]
-    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
-        if device == crate::DeviceKind::Wgpu { self.wgpu_scratch(ins) } else { 0 }
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
@@ -118,7 +128,7 @@ pub struct BatchNormEval(pub BatchNormConfig);
 
 impl Op for BatchNormEval {
     const NAME: &'static str = "batch_norm_eval";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         self.0.check(Self::NAME)?;
@@ -143,7 +153,7 @@ pub struct BatchNormGrad {
 
 impl Op for BatchNormGrad {
     const NAME: &'static str = "batch_norm_grad";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 6])?;
@@ -155,9 +165,15 @@ impl Op for BatchNormGrad {
         Ok(smallvec![ins[1], per_channel, per_channel])
     }
 
-    #[cfg(feature = "wgpu")]
-    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
-        if device == crate::DeviceKind::Wgpu { self.wgpu_scratch(ins) } else { 0 }
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

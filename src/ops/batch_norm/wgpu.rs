@@ -1,7 +1,7 @@
 //! Batch normalisation through wgpu. Training: the statistics of parts, their merge, the normalisation; backward: sums of
 //! parts, their merge, the gradient of x. Batches larger than a binding are cut into runs of images.
 
-use super::{BatchNorm, BatchNormConfig, BatchNormEval, BatchNormGrad, Sizes};
+use super::{BatchNorm, BatchNormConfig, BatchNormEval, BatchNormGrad, Sizes, parts::Parts};
 use crate::{
     device::Meta,
     error::Result,
@@ -12,8 +12,6 @@ use std::ops::Range;
 const THREADS: usize = 128;
 /// Elements of one thread of the kernels that go over all of x.
 const STEPS: usize = 8;
-/// Elements of a part, about.
-const PART: usize = 4096;
 
 crate::wgpu_params! {
     #[derive(Default)]
@@ -104,30 +102,7 @@ mod grad_x {
     }
 }
 
-/// How the elements of a channel are cut into parts: by shape alone.
-struct Parts {
-    sizes: Sizes,
-    images_per_part: usize,
-    /// Of an image.
-    pieces: usize,
-}
-
 impl Parts {
-    fn of(sizes: Sizes) -> Self {
-        let plane = sizes.plane.max(1);
-        Parts { sizes, images_per_part: (PART / plane).max(1), pieces: plane.div_ceil(PART) }
-    }
-
-    /// Groups of images that are cut alike; none where there are no pixels.
-    fn groups(&self) -> usize {
-        if self.sizes.plane == 0 { 0 } else { self.sizes.batch.div_ceil(self.images_per_part) }
-    }
-
-    /// Of one channel.
-    fn count(&self) -> usize {
-        self.groups() * self.pieces
-    }
-
     /// The images of some groups.
     fn images(&self, groups: &Range<usize>) -> Range<usize> {
         groups.start * self.images_per_part..(groups.end * self.images_per_part).min(self.sizes.batch)
@@ -147,7 +122,7 @@ impl Parts {
             plane: self.sizes.plane as u32,
             images_per_part: self.images_per_part as u32,
             pieces: self.pieces as u32,
-            piece: self.sizes.plane.div_ceil(self.pieces).max(1) as u32,
+            piece: self.piece() as u32,
             parts: self.count() as u32,
             first_part: (groups.start * self.pieces) as u32,
             ..Default::default()

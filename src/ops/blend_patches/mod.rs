@@ -5,6 +5,8 @@
 //! row-major order. Nearly all indicators are zero; those windows are skipped (so that even a NaN in them adds nothing).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -43,7 +45,7 @@ pub struct BlendPatches {
 
 impl Op for BlendPatches {
     const NAME: &'static str = "blend_patches";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
@@ -69,7 +71,7 @@ pub struct BlendPatchesGradIndicators {
 
 impl Op for BlendPatchesGradIndicators {
     const NAME: &'static str = "blend_patches_grad_indicators";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 3])?;
@@ -95,7 +97,7 @@ pub struct BlendPatchesGradImage {
 
 impl Op for BlendPatchesGradImage {
     const NAME: &'static str = "blend_patches_grad_image";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;

@@ -1,6 +1,8 @@
 //! Joining tensors along an axis, cutting a range out of one, and its adjoint, which pads with zeros.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -29,7 +31,7 @@ pub struct Concat {
 
 impl Op for Concat {
     const NAME: &'static str = "concat";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     /// Operands: one or more, of one dtype and of shapes that differ in the axis alone.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
@@ -75,7 +77,7 @@ pub struct Narrow {
 
 impl Op for Narrow {
     const NAME: &'static str = "narrow";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     /// Operand: x of any dtype.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
@@ -108,7 +110,7 @@ pub struct Pad {
 impl Op for Pad {
     const NAME: &'static str = "pad";
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     /// Operand: x, f32 or f16.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {

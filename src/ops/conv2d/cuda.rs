@@ -1,11 +1,11 @@
-//! Convolution on CUDA: `kernels/conv2d/conv2d.cu`, one tiled product for each of the three.
+//! Convolution on CUDA: `kernels/conv2d/conv2d.cu`, one tiled product for all of them.
 
-use super::{Conv2d, Conv2dGradInput, Conv2dGradWeight, Shape};
+use super::{Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Shape};
 use crate::{
-    DeviceKind, Dims,
+    DType, DeviceKind, Dims,
     cuda::{
-        Argument, CONV2D_F32, CONV2D_GRAD_INPUT_F32, CONV2D_GRAD_WEIGHT_F32, CONV2D_GRAD_WEIGHT_SUM_F32, Cx,
-        Grid, In, Out,
+        Argument, CONV2D_F32, CONV2D_FUSED_F32, CONV2D_FUSED_U8, CONV2D_GRAD_INPUT_F32,
+        CONV2D_GRAD_WEIGHT_F32, Cx, Grid, In, Out,
     },
     device::{Meta, Op},
     error::Result,
@@ -13,7 +13,7 @@ use crate::{
 };
 use bytemuck::NoUninit;
 
-/// Rows and columns of the result that one block makes: `TILE_M` and `TILE_N` of `product.cuh`.
+/// Rows and columns of the result that one block makes: `TILE_M` of `conv2d/product.cuh`, `TILE_N` of `common/product.cuh`.
 const TILE: [usize; 2] = [64, 128];
 
 #[repr(C)]
@@ -62,17 +62,17 @@ impl Conv2dParams {
 
 #[repr(C)]
 #[derive(Clone, Copy, NoUninit)]
-struct Conv2dSplitParams {
+struct Conv2dFusedParams {
     conv: Conv2dParams,
-    splits: u32,
-    pixels_per_split: u32,
+    relu: u32,
 }
 
 #[repr(C)]
 #[derive(Clone, Copy, NoUninit)]
-struct Conv2dSumParams {
+struct Conv2dSplitParams {
+    conv: Conv2dParams,
     splits: u32,
-    elements: u32,
+    pixels_per_split: u32,
 }
 
 /// Blocks for a result of `m` rows and `n` columns, `z` times.
@@ -85,14 +85,29 @@ fn sizes(op: &'static str, dims: &Dims) -> Result<[usize; 4]> {
 }
 
 impl Conv2d {
-    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+    /// Parameters and grid for an image and a weight.
+    fn forward(&self, cx: &Cx, ins: &[In]) -> Result<(Conv2dParams, Grid)> {
         self.check_device(cx.op(), DeviceKind::Cuda)?;
         let s = self.shape(cx.op(), sizes(cx.op(), &ins[0].dims)?, sizes(cx.op(), &ins[1].dims)?)?;
-        let params = Conv2dParams::new(cx, &s)?;
-        let bias = ins.get(2).map_or(Argument::NONE, Argument::from);
         let grid = tiles(s.out / s.groups, s.batch * s.output[0] * s.output[1], s.groups);
+        Ok((Conv2dParams::new(cx, &s)?, grid))
+    }
+
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let (params, grid) = self.forward(cx, ins)?;
+        let bias = ins.get(2).map_or(Argument::NONE, Argument::from);
         let pointers = [(&ins[0]).into(), (&ins[1]).into(), bias, (&outs[0]).into()];
         cx.launch(CONV2D_F32, grid, &pointers, &params)
+    }
+}
+
+impl Conv2dFused {
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let (conv, grid) = self.conv.forward(cx, ins)?;
+        let kernel = if ins[0].dtype == DType::U8 { CONV2D_FUSED_U8 } else { CONV2D_FUSED_F32 };
+        let residual = ins.get(3).map_or(Argument::NONE, Argument::from);
+        let pointers = [(&ins[0]).into(), (&ins[1]).into(), (&ins[2]).into(), residual, (&outs[0]).into()];
+        cx.launch(kernel, grid, &pointers, &Conv2dFusedParams { conv, relu: self.relu.into() })
     }
 }
 
@@ -156,11 +171,6 @@ impl Conv2dGradWeight {
         let grid = tiles(s.out / s.groups, elements / s.out.max(1), s.groups * splits);
         let parts = if splits == 1 { (&outs[0]).into() } else { cx.scratch() };
         cx.launch(CONV2D_GRAD_WEIGHT_F32, grid, &[(&ins[0]).into(), (&ins[1]).into(), parts], &params)?;
-        if splits == 1 {
-            return Ok(());
-        }
-        let params = Conv2dSumParams { splits: cx.u32(splits)?, elements: cx.u32(elements)? };
-        let grid = Grid::over(elements, CONV2D_GRAD_WEIGHT_SUM_F32.threads as usize);
-        cx.launch(CONV2D_GRAD_WEIGHT_SUM_F32, grid, &[parts, (&outs[0]).into()], &params)
+        if splits == 1 { Ok(()) } else { cx.sum_parts(parts, (&outs[0]).into(), splits, elements) }
     }
 }

@@ -29,7 +29,7 @@ impl Op for Conv2dFused {
     /// That of [`Conv2d`].
     const TOLERANCE: f64 = Conv2d::TOLERANCE;
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let bytes = ins.first().is_some_and(|x| x.dtype == DType::U8);

@@ -4,10 +4,10 @@
 use super::{Algorithm, Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Shape};
 use crate::{
     DType, DeviceKind,
-    device::Meta,
+    device::{Areas, Meta},
     error::{Error, Result},
     ops::convert::wgpu::convert,
-    wgpu::{Areas, Blocks, Cx, In, Out, TILE_N, View, block_of_thread, element, sum_parts, tile},
+    wgpu::{Blocks, Cx, In, Out, TILE_N, View, block_of_thread, element, sum_parts, tile},
 };
 use std::ops::Range;
 

@@ -12,7 +12,11 @@
 //! Mahendran, "Iterative patch selection" (ICLR 2023).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(in crate::ops) mod cuda;
 mod grad;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod products;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -97,7 +101,7 @@ impl CrossAttention {
 impl Op for CrossAttention {
     const NAME: &'static str = "cross_attention";
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let dtype = float(ins);
@@ -119,6 +123,8 @@ impl Op for CrossAttention {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }
@@ -141,7 +147,7 @@ pub struct CrossAttentionGrad {
 impl Op for CrossAttentionGrad {
     const NAME: &'static str = "cross_attention_grad";
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let (of, kept) = (float(ins), DType::F32);
@@ -167,6 +173,8 @@ impl Op for CrossAttentionGrad {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }

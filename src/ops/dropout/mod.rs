@@ -3,6 +3,8 @@
 //! it is the same on every device, and backward computes it again instead of storing it.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "wgpu")]
@@ -42,7 +44,7 @@ impl Dropout {
 
 impl Op for Dropout {
     const NAME: &'static str = "dropout";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;

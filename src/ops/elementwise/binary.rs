@@ -3,6 +3,8 @@
 //! The shapes are aligned at their last axes; axes that one side lacks, or where it has size 1, are repeated (the rules
 //! of NumPy). The gradient of a repeated operand is summed over the axes it was repeated along.
 
+#[cfg(feature = "cuda")]
+use crate::cuda;
 #[cfg(feature = "wgpu")]
 use crate::wgpu;
 use crate::{
@@ -30,7 +32,7 @@ use std::{fmt::Debug, marker::PhantomData};
 pub trait Kind: Debug + Send + Sync + Copy + Default + 'static {
     /// The operation's name.
     const NAME: &'static str;
-    /// The function's number in `kernels/elementwise/binary.wgsl`.
+    /// The function's number among those that have a kernel (`kernels/elementwise`).
     const NUMBER: u32;
     /// The function.
     fn f<T: Real>(a: T, b: T) -> T;
@@ -67,7 +69,7 @@ pub struct Binary<K>(PhantomData<K>);
 impl<K: Kind> Op for Binary<K> {
     const NAME: &'static str = K::NAME;
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(K::NAME, ins, &[float(ins); 2])?;
@@ -86,6 +88,11 @@ impl<K: Kind> Binary<K> {
     #[cfg(feature = "wgpu")]
     fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
         super::wgpu::zip(cx, K::NUMBER, &ins[0], &ins[1], &outs[0])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, cx: &cuda::Cx, ins: &[cuda::In], outs: &[cuda::Out]) -> Result<()> {
+        super::cuda::zip(cx, K::NUMBER, &ins[0], &ins[1], &outs[0])
     }
 
     /// Walks the output in rows along which each operand either advances with the output or stands still.

@@ -1,6 +1,8 @@
 //! Operations on each element by itself, and on pairs of elements with broadcasting.
 
 mod binary;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod scale;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! `y = factor · x + shift` with two constants.
 
+#[cfg(feature = "cuda")]
+use crate::cuda;
 #[cfg(feature = "wgpu")]
 use crate::wgpu;
 use crate::{
@@ -25,7 +27,7 @@ pub struct Scale {
 impl Op for Scale {
     const NAME: &'static str = "scale";
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[float(ins)])?;
@@ -43,6 +45,11 @@ impl Scale {
     #[cfg(feature = "wgpu")]
     fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
         super::wgpu::map(cx, super::wgpu::SCALE, [self.factor, self.shift], &ins[0], &outs[0])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, cx: &cuda::Cx, ins: &[cuda::In], outs: &[cuda::Out]) -> Result<()> {
+        super::cuda::scale(cx, [self.factor, self.shift], &ins[0], &outs[0])
     }
 
     fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Functions of each element by itself: `y = f(x)`, and the gradient `dx = f'(x) dy` as an operation of its own.
 
+#[cfg(feature = "cuda")]
+use crate::cuda;
 #[cfg(feature = "wgpu")]
 use crate::wgpu;
 use crate::{
@@ -18,7 +20,7 @@ use std::{fmt::Debug, marker::PhantomData};
 pub trait Function: Debug + Send + Sync + Copy + Default + 'static {
     /// The operation's name.
     const NAME: &'static str;
-    /// The function's number in `kernels/elementwise/unary.wgsl`.
+    /// The function's number among those that have a kernel (`kernels/elementwise`).
     const NUMBER: u32;
     /// The name of its gradient.
     const GRAD: &'static str;
@@ -116,7 +118,7 @@ pub struct Unary<F>(PhantomData<F>);
 impl<F: Function> Op for Unary<F> {
     const NAME: &'static str = F::NAME;
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(F::NAME, ins, &[float(ins)])?;
@@ -137,7 +139,7 @@ pub struct UnaryGrad<F>(PhantomData<F>);
 impl<F: Function> Op for UnaryGrad<F> {
     const NAME: &'static str = F::GRAD;
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(F::GRAD, ins, &[float(ins); 2])?;
@@ -161,6 +163,11 @@ impl<F: Function> Unary<F> {
         super::wgpu::map(cx, F::NUMBER, [0.0; 2], &ins[0], &outs[0])
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, cx: &cuda::Cx, ins: &[cuda::In], outs: &[cuda::Out]) -> Result<()> {
+        super::cuda::map(cx, F::NUMBER, &ins[0], &outs[0])
+    }
+
     fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
         let x = ins[0].f32()?;
         in_parallel(outs[0].f32()?, 1, |start, y| map::<F>(&x[start..start + y.len()], y));
@@ -172,6 +179,11 @@ impl<F: Function> UnaryGrad<F> {
     #[cfg(feature = "wgpu")]
     fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
         super::wgpu::map_grad(cx, F::NUMBER, &ins[0], &ins[1], &outs[0])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, cx: &cuda::Cx, ins: &[cuda::In], outs: &[cuda::Out]) -> Result<()> {
+        super::cuda::map_grad(cx, F::NUMBER, &ins[0], &ins[1], &outs[0])
     }
 
     fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {

@@ -20,6 +20,8 @@
 //! 1e-30, since a drawn position may have a probability of 0 where fewer than K have one.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -57,7 +59,7 @@ pub struct Expectation {
 
 impl Op for Expectation {
     const NAME: &'static str = "expectation";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
@@ -79,7 +81,7 @@ pub struct ExpectationGradFeatures {
 
 impl Op for ExpectationGradFeatures {
     const NAME: &'static str = "expectation_grad_features";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;
@@ -108,7 +110,7 @@ pub struct ExpectationGradAttention {
 
 impl Op for ExpectationGradAttention {
     const NAME: &'static str = "expectation_grad_attention";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 3])?;
@@ -127,6 +129,8 @@ impl Op for ExpectationGradAttention {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }

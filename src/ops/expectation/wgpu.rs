@@ -2,9 +2,9 @@
 
 use super::{Estimator, Expectation, ExpectationGradAttention, ExpectationGradFeatures};
 use crate::{
-    device::Meta,
+    device::{Areas, Meta},
     error::Result,
-    wgpu::{Areas, Cx, In, Kernel, Out, View},
+    wgpu::{Cx, In, Kernel, Out, View},
 };
 use std::ops::Range;
 

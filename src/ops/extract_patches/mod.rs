@@ -7,6 +7,8 @@
 
 mod corners;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -36,7 +38,7 @@ pub struct ExtractPatches {
 
 impl Op for ExtractPatches {
     const NAME: &'static str = "extract_patches";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let dtype = if ins.first().is_some_and(|x| x.dtype == DType::U8) { DType::U8 } else { DType::F32 };
@@ -62,7 +64,7 @@ pub struct PlacePatches {
 
 impl Op for PlacePatches {
     const NAME: &'static str = "place_patches";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32, DType::I32])?;

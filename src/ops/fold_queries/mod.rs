@@ -4,7 +4,11 @@
 //! queries, scoring an input costs `H·T` products of length `D` instead of a projection to keys.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod products;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -75,7 +79,7 @@ pub(crate) fn split_heads(op: &'static str, heads: usize, rows: usize, what: &st
 impl Op for FoldQueries {
     const NAME: &'static str = "fold_queries";
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let sizes = self.sizes(Self::NAME, ins)?;
@@ -87,6 +91,8 @@ impl Op for FoldQueries {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }
@@ -106,7 +112,7 @@ pub struct FoldQueriesGrad {
 impl Op for FoldQueriesGrad {
     const NAME: &'static str = "fold_queries_grad";
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[float(ins); 4])?;
@@ -124,6 +130,8 @@ impl Op for FoldQueriesGrad {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }

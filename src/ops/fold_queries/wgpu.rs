@@ -3,45 +3,15 @@
 
 use super::{FoldQueries, FoldQueriesGrad, Sizes};
 use crate::{
-    device::{Meta, Op},
+    device::{Areas, Meta, Op},
     error::{Error, Result},
-    wgpu::{Areas, Cx, In, Matrix, Out, Product},
+    wgpu::{Cx, In, Out},
 };
 use smallvec::SmallVec;
 
 fn sizes(fold: &FoldQueries, op: &'static str, ins: &[In]) -> Result<Sizes> {
     let metas: SmallVec<[Meta; 3]> = ins.iter().map(|t| Meta::new(t.dims, t.dtype)).collect();
     fold.sizes(op, &metas)
-}
-
-impl Sizes {
-    /// Elements of the projected queries (T, H·dk).
-    fn projection(&self) -> usize {
-        self.queries * self.heads * self.key
-    }
-
-    /// q (T, D) and wq (H·dk, D) to the projected queries (T, H·dk), scaled.
-    fn to_projection(self) -> Product {
-        let (rows, d) = (self.heads * self.key, self.features);
-        let product =
-            Product::new((self.queries, d, rows), Matrix::new(d, 1), Matrix::new(1, d), Matrix::new(rows, 1));
-        product.scale(self.scale() as f32)
-    }
-
-    /// Where the rows t and columns j of one head lie in (T, H·dk).
-    fn in_projection(&self) -> Matrix {
-        Matrix::new(self.heads * self.key, 1).every(self.key)
-    }
-
-    /// Where the rows t and columns i of one head lie in u (H·T, D).
-    fn in_u(&self) -> Matrix {
-        Matrix::new(self.features, 1).every(self.queries * self.features)
-    }
-
-    /// Elements of one head's projection.
-    fn head(&self) -> usize {
-        self.key * self.features
-    }
 }
 
 impl FoldQueries {
@@ -54,8 +24,7 @@ impl FoldQueries {
         let s = sizes(self, Self::NAME, ins)?;
         let [p] = Areas([s.projection()]).views(cx)?;
         s.to_projection().run(cx, &ins[0], &ins[1], &p)?;
-        let (shape, wk) = ((s.queries, s.key, s.features), Matrix::new(s.features, 1).every(s.head()));
-        Product::new(shape, s.in_projection(), wk, s.in_u()).batch(s.heads).run(cx, &p, &ins[2], &outs[0])
+        s.to_u().run(cx, &p, &ins[2], &outs[0])
     }
 }
 
@@ -71,19 +40,10 @@ impl FoldQueriesGrad {
             return Err(Error::argument(Self::NAME, "takes four operands and gives three gradients"));
         };
         let [p, dp] = Areas([s.projection(); 2]).views(cx)?;
-        let (rows, d, t) = (s.heads * s.key, s.features, s.queries);
         s.to_projection().run(cx, q, wq, &p)?;
-        // dp_h (T, dk) = du_h (T, D) · wk_hᵀ
-        let wk_transposed = Matrix::new(1, d).every(s.head());
-        let of_p = Product::new((t, d, s.key), s.in_u(), wk_transposed, s.in_projection());
-        of_p.scale(s.scale() as f32).batch(s.heads).run(cx, du, wk, &dp)?;
-        // dwk_h (dk, D) = p_hᵀ · du_h
-        let p_transposed = Matrix::new(1, rows).every(s.key);
-        let of_wk = Product::new((s.key, t, d), p_transposed, s.in_u(), Matrix::new(d, 1).every(s.head()));
-        of_wk.batch(s.heads).run(cx, &p, du, dwk)?;
-        // dq (T, D) = dp · wq, dwq (H·dk, D) = dpᵀ · q
-        let plain = |columns: usize| Matrix::new(columns, 1);
-        Product::new((t, rows, d), plain(rows), plain(d), plain(d)).run(cx, &dp, wq, dq)?;
-        Product::new((rows, t, d), Matrix::new(1, rows), plain(d), plain(d)).run(cx, &dp, q, dwq)
+        s.grad_projection().run(cx, du, wk, &dp)?;
+        s.grad_wk().run(cx, &p, du, dwk)?;
+        s.grad_q().run(cx, &dp, wq, dq)?;
+        s.grad_wq().run(cx, &dp, q, dwq)
     }
 }

@@ -3,7 +3,11 @@
 //! `l[b, n] = w · (tanh(V h[b, n] + b_v) ⊙ σ(U h[b, n] + b_u))`, `a[b] = softmax over n of l[b]`, `y[b] = Σ_n a[b, n] h[b, n]`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod products;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -65,7 +69,7 @@ impl Sizes {
 
 impl Op for GatedAttention {
     const NAME: &'static str = "gated_attention";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 6])?;
@@ -82,6 +86,8 @@ impl Op for GatedAttention {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }
@@ -101,7 +107,7 @@ pub struct GatedAttentionGrad {
 
 impl Op for GatedAttentionGrad {
     const NAME: &'static str = "gated_attention_grad";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 9])?;
@@ -123,6 +129,8 @@ impl Op for GatedAttentionGrad {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }

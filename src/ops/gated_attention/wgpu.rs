@@ -2,10 +2,10 @@
 
 use super::{GatedAttention, GatedAttentionGrad, Sizes};
 use crate::{
-    device::{Meta, Op},
+    device::{Meta, Op, Product},
     error::{Error, Result},
     ops::cross_attention::wgpu::{groups_of_rows, lanes, softmax_rows},
-    wgpu::{Areas, Cx, In, Matrix, Out, Product, View, sum_parts},
+    wgpu::{Cx, In, Out, View, sum_parts},
 };
 use std::ops::Range;
 
@@ -55,11 +55,6 @@ mod gate_grad {
     pub(super) const THREADS: usize = 64;
 }
 
-/// Instances that one thread adds up; longer runs where there are very many, so that the sums of runs stay few.
-const RUN: usize = 64;
-/// Runs at most.
-const RUNS: usize = 1024;
-
 fn meta(view: &View) -> Meta {
     Meta::new(view.dims, view.dtype)
 }
@@ -69,61 +64,11 @@ fn of(run: &Range<usize>, width: usize) -> Range<usize> {
     run.start * width..run.end * width
 }
 
-impl Sizes {
-    /// Instances of all bags.
-    fn rows(&self) -> usize {
-        self.batch * self.instances
-    }
-
-    /// Instances of a run, and how many runs there are.
-    fn runs(&self) -> (usize, usize) {
-        let run = self.rows().div_ceil(RUNS).max(RUN);
-        (run, self.rows().div_ceil(run))
-    }
-
-    /// h (B·N, D) and a matrix (L, D) to (B·N, L).
-    fn layer(&self) -> Product {
-        let (d, hidden) = (self.features, self.hidden);
-        Product::new((self.rows(), d, hidden), Matrix::new(d, 1), Matrix::new(1, d), Matrix::new(hidden, 1))
-    }
-
-    /// Weights (B, N) and h (B, N, D) to y (B, D).
-    fn pool(&self) -> Product {
-        let (n, d) = (self.instances, self.features);
-        let (a, h) = (Matrix::new(n, 1).every(n), Matrix::new(d, 1).every(n * d));
-        Product::new((1, n, d), a, h, Matrix::new(d, 1).every(d)).batch(self.batch)
-    }
-
-    /// Weights (B, N) and dy (B, D) to dh (B, N, D).
-    fn spread(&self) -> Product {
-        let (n, d) = (self.instances, self.features);
-        let (a, dy) = (Matrix::new(1, n).every(n), Matrix::new(d, 1).every(d));
-        Product::new((n, 1, d), a, dy, Matrix::new(d, 1).every(n * d)).batch(self.batch)
-    }
-
-    /// The gradient of the hidden layer (B·N, L) and a matrix (L, D) to dh (B·N, D).
-    fn to_instances(self) -> Product {
-        let (d, hidden) = (self.features, self.hidden);
-        Product::new((self.rows(), hidden, d), Matrix::new(hidden, 1), Matrix::new(d, 1), Matrix::new(d, 1))
-    }
-
-    /// The gradient of the hidden layer (B·N, L) and h (B·N, D) to the gradient of a matrix (L, D).
-    fn to_matrix(self) -> Product {
-        let (d, hidden) = (self.features, self.hidden);
-        Product::new((hidden, self.rows(), d), Matrix::new(1, hidden), Matrix::new(d, 1), Matrix::new(d, 1))
-    }
-}
-
 impl GatedAttention {
-    fn areas(&self, s: &Sizes) -> Areas<3> {
-        let layer = if self.keep { 0 } else { s.rows() * s.hidden };
-        Areas([layer, layer, s.pool().parts()])
-    }
-
     /// Bytes for the hidden layer, unless it is kept, and the parts of sums.
     pub(super) fn wgpu_scratch(&self, ins: &[Meta]) -> usize {
         let s = Sizes::of(Self::NAME, &ins[0], [&ins[1], &ins[3]], &[&ins[5]]);
-        s.map_or(0, |s| self.areas(&s).bytes())
+        s.map_or(0, |s| self.areas(&s, Product::parts).bytes())
     }
 
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
@@ -131,7 +76,7 @@ impl GatedAttention {
             return Err(Error::argument(Self::NAME, "takes six operands"));
         };
         let s = Sizes::of(Self::NAME, &meta(h), [&meta(v), &meta(u)], &[&meta(w)])?;
-        let [own_t, own_s, parts] = self.areas(&s).views(cx)?;
+        let [own_t, own_s, parts] = self.areas(&s, Product::parts).views(cx)?;
         let (t, sigmoid) = if self.keep { (outs[2], outs[3]) } else { (own_t, own_s) };
         let (y, a) = (&outs[0], &outs[1]);
         s.layer().run(cx, h, v, &t)?;
@@ -170,16 +115,10 @@ fn gate(cx: &Cx, s: &Sizes, layers: [&View; 2], vectors: [&View; 3], logits: &Vi
 }
 
 impl GatedAttentionGrad {
-    /// Areas for dl, the gradients before tanh and sigmoid, the sums of runs and the parts of sums.
-    fn areas(&self, s: &Sizes) -> Areas<5> {
-        let layer = s.rows() * s.hidden;
-        Areas([s.rows(), layer, layer, 3 * s.runs().1 * s.hidden, s.to_matrix().parts()])
-    }
-
     /// Bytes for what lies between the gradients.
     pub(super) fn wgpu_scratch(&self, ins: &[Meta]) -> usize {
         let s = Sizes::of(Self::NAME, &ins[0], [&ins[1], &ins[2]], &[&ins[3]]);
-        s.map_or(0, |s| self.areas(&s).bytes())
+        s.map_or(0, |s| self.areas(&s, Product::parts).bytes())
     }
 
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
@@ -189,7 +128,7 @@ impl GatedAttentionGrad {
         let s = Sizes::of(Self::NAME, &meta(h), [&meta(v), &meta(u)], &[&meta(w)])?;
         let mut outs = outs.iter();
         let [dh, dv, dbv, du, dbu, dw] = self.wants.map(|wanted| if wanted { outs.next() } else { None });
-        let [dl, to_tanh, to_sigmoid, sums, parts] = self.areas(&s).views(cx)?;
+        let [dl, to_tanh, to_sigmoid, sums, parts] = self.areas(&s, Product::parts).views(cx)?;
         logits_gradient(cx, &s, [h, dy, da, a], &dl)?;
         gate_gradient(cx, &s, [t, sigmoid, w], [&dl, &to_tanh, &to_sigmoid, &sums])?;
         let runs = s.runs().1;

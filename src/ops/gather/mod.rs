@@ -4,6 +4,8 @@
 //! `indices[b, k] = n`, in the order of `k`. `b` stands for any number of leading axes, none included.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -50,7 +52,7 @@ pub struct Gather;
 
 impl Op for Gather {
     const NAME: &'static str = "gather";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     /// Operands: x (B.., N, ..) of any dtype, indices (B.., K) i32.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
@@ -79,7 +81,7 @@ pub struct ScatterAdd {
 
 impl Op for ScatterAdd {
     const NAME: &'static str = "scatter_add";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     /// Operands: x (B.., K, ..) f32, indices (B.., K) i32.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {

@@ -1,6 +1,8 @@
 //! Bytes of an image to floats: `y = (x / 255 − mean) / deviation`, per channel.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -37,7 +39,7 @@ impl NormalizeImage {
 
 impl Op for NormalizeImage {
     const NAME: &'static str = "normalize_image";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::U8])?;

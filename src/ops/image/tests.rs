@@ -18,6 +18,9 @@ fn every_byte_is_exact() {
         };
         judge(&op, &[&bytes(dims)]);
     }
+    // More channels than a launch has room for.
+    let constants = [0.5, 0.25, 2.0, 1.0, -3.0, 0.125].into_iter().collect::<SmallVec<[f64; 4]>>();
+    judge(&NormalizeImage { scale: constants.clone(), shift: constants }, &[&bytes(&[2, 6, 4, 5])]);
     let all: Vec<u8> = (0..=255).collect();
     let unit =
         to_unit(&Tensor::from_slice(&all, [256], &Device::Cpu).unwrap()).unwrap().to_vec::<f32>().unwrap();

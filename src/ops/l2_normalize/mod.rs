@@ -1,6 +1,8 @@
 //! Division of each row by its Euclidean norm: `y[r] = x[r] / √max(Σ x[r, i]², 1e-12)` over the last axis.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -28,7 +30,7 @@ pub struct L2Normalize;
 
 impl Op for L2Normalize {
     const NAME: &'static str = "l2_normalize";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -47,7 +49,7 @@ pub struct L2NormalizeGrad;
 
 impl Op for L2NormalizeGrad {
     const NAME: &'static str = "l2_normalize_grad";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;

@@ -4,6 +4,8 @@
 //! `y[r, i] = (x[r, i] − mean[r]) / √(var[r] + eps) · weight[i] + bias[i]`, with the mean and biased variance of row `r`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -12,7 +14,7 @@ mod tests;
 mod wgpu;
 
 use crate::{
-    DType, Dims,
+    DType, DeviceKind, Dims,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::check_dtypes,
@@ -31,7 +33,7 @@ pub struct LayerNorm {
 
 impl Op for LayerNorm {
     const NAME: &'static str = "layer_norm";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let affine = ins.len() > 1;
@@ -54,7 +56,7 @@ pub struct LayerNormGrad {
 
 impl Op for LayerNormGrad {
     const NAME: &'static str = "layer_norm_grad";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 3][..ins.len().clamp(2, 3)])?;
@@ -69,9 +71,15 @@ impl Op for LayerNormGrad {
         })
     }
 
-    #[cfg(feature = "wgpu")]
-    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
-        if device == crate::DeviceKind::Wgpu { self.wgpu_scratch(ins) } else { 0 }
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

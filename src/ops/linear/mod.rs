@@ -1,6 +1,8 @@
 //! The fully connected layer: `y = x Wᵀ + b`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -8,7 +10,10 @@ mod tests;
 #[cfg(feature = "wgpu")]
 mod wgpu;
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use crate::device::{Matrix, Product};
 use crate::{
+    DeviceKind,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{axes, check_dtypes, float},
@@ -25,7 +30,7 @@ pub struct Linear;
 impl Op for Linear {
     const NAME: &'static str = "linear";
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     /// Operands: x (.., I), weight (O, I) and, if there is one, bias (O).
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
@@ -45,13 +50,30 @@ impl Op for Linear {
         Ok(smallvec![Meta::new(x.with(x.rank() - 1, outputs), ins[0].dtype)])
     }
 
-    #[cfg(feature = "wgpu")]
-    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
-        if device == crate::DeviceKind::Wgpu { self.wgpu_scratch(ins) } else { 0 }
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
         spec::linear(ins, &mut outs[0]);
+    }
+}
+
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+impl Linear {
+    /// The layer as one product with the transposed weight.
+    fn product(x: &[usize], weight: &[usize]) -> Product {
+        let [outputs, inputs] = [weight[0], weight[1]];
+        let rows: usize = x[..x.len() - 1].iter().product();
+        let (a, b) = (Matrix::new(inputs, 1), Matrix::new(1, inputs));
+        Product::new((rows, inputs, outputs), a, b, Matrix::new(outputs, 1))
     }
 }
 

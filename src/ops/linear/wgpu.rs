@@ -5,17 +5,10 @@ use crate::{
     device::Meta,
     error::Result,
     ops::view::wgpu::gather_axes,
-    wgpu::{Cx, In, Matrix, Out, Product},
+    wgpu::{Cx, In, Out},
 };
 
 impl Linear {
-    fn product(x: &[usize], weight: &[usize]) -> Product {
-        let [outputs, inputs] = [weight[0], weight[1]];
-        let rows: usize = x[..x.len() - 1].iter().product();
-        let (a, b) = (Matrix::new(inputs, 1), Matrix::new(1, inputs));
-        Product::new((rows, inputs, outputs), a, b, Matrix::new(outputs, 1))
-    }
-
     /// Bytes for the sums of many inputs in parts.
     pub(super) fn wgpu_scratch(&self, ins: &[Meta]) -> usize {
         Self::product(&ins[0].dims, &ins[1].dims).parts() * 4

@@ -4,6 +4,8 @@
 //! Cross-entropy: `ℓ = log Σ exp(x) − x[t]`. Negative log likelihood of probabilities: `ℓ = −log(p[t] + eps)`.
 
 use super::Reduction;
+#[cfg(feature = "cuda")]
+use crate::cuda;
 #[cfg(feature = "wgpu")]
 use crate::wgpu;
 use crate::{
@@ -28,7 +30,7 @@ pub trait ClassKind: Debug + Send + Sync + Copy + 'static {
     const NAME: &'static str;
     /// The name of its gradient.
     const GRAD: &'static str;
-    /// The loss's number in `kernels/losses/class.wgsl`.
+    /// The loss's number among those that have a kernel (`kernels/losses`).
     const NUMBER: u32;
     /// What is added to a probability before its logarithm.
     fn eps(&self) -> f64 {
@@ -171,7 +173,7 @@ fn check(op: &'static str, ins: &[Meta]) -> Result<()> {
 
 impl<K: ClassKind> Op for ClassLoss<K> {
     const NAME: &'static str = K::NAME;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check(K::NAME, ins)?;
@@ -191,7 +193,7 @@ impl<K: ClassKind> Op for ClassLoss<K> {
 
 impl<K: ClassKind> Op for ClassLossGrad<K> {
     const NAME: &'static str = K::GRAD;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let rest = ins.get(1..).unwrap_or_default();
@@ -232,6 +234,11 @@ impl<K: ClassKind> ClassLoss<K> {
         super::wgpu::class_loss(cx, &self.kind, self.reduction, ins, &outs[0])
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, cx: &cuda::Cx, ins: &[cuda::In], outs: &[cuda::Out]) -> Result<()> {
+        super::cuda::class_loss(cx, &self.kind, self.reduction, ins, &outs[0])
+    }
+
     /// What the sum is divided by.
     fn divisor<T: Real>(&self, ins: &[spec::In<T>]) -> T {
         let mut total = T::zero();
@@ -252,6 +259,11 @@ impl<K: ClassKind> ClassLossGrad<K> {
     #[cfg(feature = "wgpu")]
     fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
         super::wgpu::class_loss_grad(cx, &self.loss.kind, self.loss.reduction, ins, &outs[0])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, cx: &cuda::Cx, ins: &[cuda::In], outs: &[cuda::Out]) -> Result<()> {
+        super::cuda::class_loss_grad(cx, &self.loss.kind, self.loss.reduction, ins, &outs[0])
     }
 
     pub(super) fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {

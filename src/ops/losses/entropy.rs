@@ -24,7 +24,7 @@ pub struct Entropy {
 
 impl Op for Entropy {
     const NAME: &'static str = "entropy";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -55,7 +55,7 @@ pub struct EntropyGrad {
 
 impl Op for EntropyGrad {
     const NAME: &'static str = "entropy_grad";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;

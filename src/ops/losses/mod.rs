@@ -8,6 +8,8 @@
 //! bits on every run.
 
 mod class;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod entropy;
 mod pair;
 #[cfg(test)]

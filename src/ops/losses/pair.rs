@@ -5,10 +5,12 @@
 //! * squared error: `ℓ = (x − t)²`.
 
 use super::Reduction;
+#[cfg(feature = "cuda")]
+use crate::cuda;
 #[cfg(feature = "wgpu")]
 use crate::wgpu;
 use crate::{
-    DType, Dims, cpu,
+    DType, DeviceKind, Dims, cpu,
     device::{Meta, Metas, Op, run1},
     error::{Error, Result},
     ops::{check_dtypes, elementwise::in_parallel},
@@ -25,7 +27,7 @@ pub trait PairKind: Debug + Send + Sync + Copy + Default + 'static {
     const NAME: &'static str;
     /// The name of its gradient.
     const GRAD: &'static str;
-    /// The loss's number in `kernels/losses/pair.wgsl`.
+    /// The loss's number among those that have a kernel (`kernels/losses`).
     const NUMBER: u32;
     /// The loss of a pair.
     fn loss<T: Real>(x: T, t: T) -> T;
@@ -151,17 +153,22 @@ fn check(op: &'static str, ins: &[Meta]) -> Result<Dims> {
 
 impl<K: PairKind> Op for PairLoss<K> {
     const NAME: &'static str = K::NAME;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check(K::NAME, ins)?;
         Ok(smallvec![Meta::f32(Dims::SCALAR)])
     }
 
-    #[cfg(feature = "wgpu")]
-    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
-        let count = ins[0].dims.elements();
-        if device == crate::DeviceKind::Wgpu { super::wgpu::pair_scratch(count) } else { 0 }
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => super::wgpu::pair_scratch(ins[0].dims.elements()),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => super::cuda::pair_scratch(ins[0].dims.elements()),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[spec::In<T>], outs: &mut [spec::Out<T>]) {
@@ -172,7 +179,7 @@ impl<K: PairKind> Op for PairLoss<K> {
 
 impl<K: PairKind> Op for PairLossGrad<K> {
     const NAME: &'static str = K::GRAD;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let dims = check(K::GRAD, ins.get(1..).unwrap_or_default())?;
@@ -197,6 +204,11 @@ impl<K: PairKind> PairLoss<K> {
         super::wgpu::pair_loss::<K>(cx, self.factor(ins[0].dims.elements()), ins, &outs[0])
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, cx: &cuda::Cx, ins: &[cuda::In], outs: &[cuda::Out]) -> Result<()> {
+        super::cuda::pair_loss::<K>(cx, self.factor(ins[0].dims.elements()), ins, &outs[0])
+    }
+
     /// What the sum over `n` pairs is multiplied by.
     fn factor(&self, n: usize) -> f64 {
         if self.reduction == Reduction::Mean { 1.0 / n as f64 } else { 1.0 }
@@ -218,6 +230,11 @@ impl<K: PairKind> PairLossGrad<K> {
     #[cfg(feature = "wgpu")]
     fn on_wgpu(&self, cx: &wgpu::Cx, ins: &[wgpu::In], outs: &[wgpu::Out]) -> Result<()> {
         super::wgpu::pair_loss_grad::<K>(cx, self.loss.factor(ins[1].dims.elements()), self.of, ins, &outs[0])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, cx: &cuda::Cx, ins: &[cuda::In], outs: &[cuda::Out]) -> Result<()> {
+        super::cuda::pair_loss_grad::<K>(cx, self.loss.factor(ins[1].dims.elements()), self.of, ins, &outs[0])
     }
 
     pub(super) fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {

@@ -4,7 +4,11 @@
 //! is ever rearranged in memory.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod products;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -12,7 +16,7 @@ mod tests;
 mod wgpu;
 
 use crate::{
-    Dims,
+    DeviceKind, Dims,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{check_dtypes, elementwise, float},
@@ -68,7 +72,7 @@ impl MatMul {
 impl Op for MatMul {
     const NAME: &'static str = "matmul";
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     /// Operands: a (.., M, K) and b (.., K, N), or transposed; the leading axes broadcast.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
@@ -77,9 +81,15 @@ impl Op for MatMul {
         Ok(smallvec![Meta::new(sizes.batch[2].join(&[sizes.m, sizes.n])?, ins[0].dtype)])
     }
 
-    #[cfg(feature = "wgpu")]
-    fn scratch(&self, device: crate::DeviceKind, ins: &[Meta]) -> usize {
-        if device == crate::DeviceKind::Wgpu { self.wgpu_scratch(ins) } else { 0 }
+    #[allow(unused_variables)] // in a build for the CPU alone
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "wgpu")]
+            DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

@@ -1,30 +1,14 @@
-//! Products of matrices through wgpu: the crate's one product kernel, launched for each run of matrices that lie at equal
-//! distances, which is all of them unless several axes of a batch are broadcast.
+//! Products of matrices through wgpu: the crate's one product kernel, launched for each run.
 
-use super::{MatMul, Sizes};
+use super::MatMul;
 use crate::{
     device::Meta,
     error::Result,
     ops::elementwise::source,
-    wgpu::{Cx, In, Matrix, Out, Product, View, Walk},
+    wgpu::{Cx, In, Out, View},
 };
 
 impl MatMul {
-    /// The product of one run of matrices, and how many a run has.
-    fn product(&self, sizes: &Sizes) -> (Product, usize) {
-        let (m, k, n) = (sizes.m, sizes.k, sizes.n);
-        let [a_batch, b_batch, batch] = sizes.batch;
-        let walk = Walk::broadcast(batch, a_batch, b_batch);
-        let (run, [a_step, b_step]) = match walk.axes() {
-            1 => (batch.elements(), [walk.a, walk.b].map(|distances| distances[distances.len() - 1])),
-            _ => (walk.size[0] as usize, [walk.a[0], walk.b[0]]),
-        };
-        let a = if self.transpose_a { Matrix::new(1, m) } else { Matrix::new(k, 1) };
-        let b = if self.transpose_b { Matrix::new(1, k) } else { Matrix::new(n, 1) };
-        let (a, b) = (a.every(a_step as usize * m * k), b.every(b_step as usize * k * n));
-        (Product::new((m, k, n), a, b, Matrix::new(n, 1).every(m * n)).batch(run), run)
-    }
-
     /// Bytes for the sums of a long inner axis in parts.
     pub(super) fn wgpu_scratch(&self, ins: &[Meta]) -> usize {
         let sizes = self.sizes(ins[0].dims, ins[1].dims);

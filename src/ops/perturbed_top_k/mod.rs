@@ -14,6 +14,8 @@
 //! words for each sample of each image.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -61,7 +63,7 @@ pub struct PerturbedTopK {
 
 impl Op for PerturbedTopK {
     const NAME: &'static str = "perturbed_top_k";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 2][..self.noise.operands(1)])?;
@@ -91,7 +93,7 @@ pub struct PerturbedTopKGrad {
 
 impl Op for PerturbedTopKGrad {
     const NAME: &'static str = "perturbed_top_k_grad";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32, DType::I32, DType::F32][..self.noise.operands(2)])?;
@@ -110,6 +112,8 @@ impl Op for PerturbedTopKGrad {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }

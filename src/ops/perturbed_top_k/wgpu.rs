@@ -3,9 +3,9 @@
 
 use super::{Noise, PerturbedTopK, PerturbedTopKGrad, row_words};
 use crate::{
-    device::Meta,
+    device::{Areas, Meta},
     error::Result,
-    wgpu::{Areas, Cx, In, Out, View, sum_parts},
+    wgpu::{Cx, In, Out, View, sum_parts},
 };
 use std::ops::Range;
 

@@ -4,6 +4,8 @@
 //! the same words in any order; see [`crate::rng`].
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,7 @@ pub struct Philox;
 
 impl Op for Philox {
     const NAME: &'static str = "philox";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::U32; 2])?;
@@ -56,7 +58,7 @@ pub struct RandomWords {
 
 impl Op for RandomWords {
     const NAME: &'static str = "random_words";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::U32])?;

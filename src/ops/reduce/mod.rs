@@ -102,7 +102,7 @@ pub struct Max {
 
 impl Op for Max {
     const NAME: &'static str = "max";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -116,6 +116,11 @@ impl Op for Max {
         }
         check_positions(Self::NAME, dims)?;
         Ok(smallvec![Meta::f32(y), Meta::new(y, DType::I32)])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        if device == DeviceKind::Cuda { self.cuda_scratch(ins) } else { 0 }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
@@ -133,7 +138,7 @@ pub struct MaxGrad {
 
 impl Op for MaxGrad {
     const NAME: &'static str = "max_grad";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32, DType::I32])?;
@@ -162,7 +167,7 @@ pub struct ArgMax {
 
 impl Op for ArgMax {
     const NAME: &'static str = "argmax";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -180,6 +185,11 @@ impl Op for ArgMax {
                 Ok(smallvec![Meta::new(dims.without(self.axis), DType::I32)])
             }
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        if device == DeviceKind::Cuda { self.cuda_scratch(ins) } else { 0 }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

@@ -3,9 +3,17 @@ use crate::{Device, testing::*};
 
 #[test]
 fn sums_over_every_choice_of_axes() {
-    for dims in
-        [&[2, 3, 4][..], &[1, 5, 1], &[40, 30, 70], &[3, 1, 2, 5], &[70_000], &[2, 40_000], &[40_000, 2]]
-    {
+    for dims in [
+        &[2, 3, 4][..],
+        &[1, 5, 1],
+        &[40, 30, 70],
+        &[3, 1, 2, 5],
+        &[70_000],
+        &[2, 40_000],
+        &[40_000, 2],
+        &[3000, 33],
+        &[3, 200, 40],
+    ] {
         let x = random(Dims::new(dims).unwrap(), 1);
         for mask in 0..1usize << dims.len() {
             let summed = (0..dims.len()).map(|a| mask >> a & 1 == 1).collect();

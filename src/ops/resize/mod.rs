@@ -5,6 +5,8 @@
 //! neighbours: half-pixel centres, no antialiasing (PyTorch's `align_corners=False`, OpenCV's `INTER_LINEAR`).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -64,7 +66,7 @@ pub struct Resize {
 
 impl Op for Resize {
     const NAME: &'static str = "resize";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         resized(Self::NAME, ins, self.size)
@@ -89,7 +91,7 @@ pub struct ResizeGrad {
 
 impl Op for ResizeGrad {
     const NAME: &'static str = "resize_grad";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         resized(Self::NAME, ins, self.image)

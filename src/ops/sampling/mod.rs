@@ -15,6 +15,8 @@
 //! is chosen first.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(crate) mod noise;
 mod spec;
 #[cfg(test)]
@@ -45,7 +47,7 @@ pub struct GumbelTopK {
 
 impl Op for GumbelTopK {
     const NAME: &'static str = "gumbel_top_k";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let [b, n] = logits(Self::NAME, ins)?;
@@ -61,6 +63,8 @@ impl Op for GumbelTopK {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }
@@ -82,7 +86,7 @@ pub struct GumbelMax {
 
 impl Op for GumbelMax {
     const NAME: &'static str = "gumbel_max";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         let [b, n] = logits(Self::NAME, ins)?;
@@ -98,6 +102,8 @@ impl Op for GumbelMax {
         match device {
             #[cfg(feature = "wgpu")]
             DeviceKind::Wgpu => self.wgpu_scratch(ins),
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
             _ => 0,
         }
     }

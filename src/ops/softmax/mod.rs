@@ -4,6 +4,8 @@
 //! largest element along the axis. A row without a finite or NaN-free maximum gives NaN: all −∞, a +∞, a NaN.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -34,7 +36,7 @@ macro_rules! along_axis {
 
         impl Op for $op {
             const NAME: &'static str = $name;
-            crate::arms!(cpu, wgpu);
+            crate::arms!(cpu, wgpu, cuda);
 
             fn infer(&self, ins: &[Meta]) -> Result<Metas> {
                 check_dtypes(Self::NAME, ins, &[DType::F32])?;
@@ -56,7 +58,7 @@ macro_rules! along_axis {
 
         impl Op for $grad {
             const NAME: &'static str = $grad_name;
-            crate::arms!(cpu, wgpu);
+            crate::arms!(cpu, wgpu, cuda);
 
             fn infer(&self, ins: &[Meta]) -> Result<Metas> {
                 check_dtypes(Self::NAME, ins, &[DType::F32; 2])?;

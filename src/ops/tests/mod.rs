@@ -1,6 +1,9 @@
-//! Tests that go through the operations as a whole: any shape they take, and sizes that nothing could hold.
+//! Tests that go through the operations as a whole: any shape they take, sizes that nothing could hold, and
+//! results that have the same bits on several devices.
 
 mod any_shape;
 #[cfg(feature = "wgpu")]
 mod cut;
 mod hostile;
+#[cfg(feature = "cuda")]
+mod same_bits;

@@ -1,6 +1,8 @@
 //! Axes in another order: `y[i₀, i₁, ..] = x[j₀, j₁, ..]` where `j[permutation[a]] = i[a]`.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod grad;
 mod spec;
 #[cfg(test)]
@@ -39,7 +41,7 @@ impl Transpose {
 
 impl Op for Transpose {
     const NAME: &'static str = "transpose";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     /// Operand: x of any dtype.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {

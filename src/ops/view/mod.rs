@@ -2,6 +2,8 @@
 //! `pad_rows`, the gradient of a slice).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod grad;
 #[cfg(test)]
 mod tests;
@@ -75,7 +77,7 @@ pub struct Expand {
 impl Op for Expand {
     const NAME: &'static str = "expand";
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[float(ins)])?;
@@ -105,7 +107,7 @@ pub struct PadRows {
 impl Op for PadRows {
     const NAME: &'static str = "pad_rows";
     const WIDENS: bool = true;
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[float(ins)])?;

@@ -1,6 +1,7 @@
 //! Parameter blocks of CUDA kernels: a struct `<Name>Params` of a kernel has a twin of the same name in the operation's
-//! launch file, `cuda.rs`, and the two must list the same fields, in order, with the same types. For WGSL the tests that
-//! `wgpu_kernel!` makes compare Rust with what naga reads from the text.
+//! launch file, `cuda.rs` (one of what several operations share in `src/cuda`), and the two must list the same fields, in
+//! order, with the same types. For WGSL the tests that `wgpu_kernel!` makes compare Rust with what naga reads from the
+//! text.
 
 use crate::root::{read, root};
 use anyhow::{Context, Result, bail, ensure};
@@ -25,8 +26,10 @@ pub(crate) fn check() -> Result<()> {
     for entry in entries {
         let folder = entry?.path();
         let Some(op) = folder.file_name().and_then(|n| n.to_str()) else { continue };
-        let host = root().join("src/ops").join(op).join("cuda.rs");
-        let host = if host.is_file() { declared_in(&host)? } else { Vec::new() };
+        let mut host = Vec::new();
+        for file in hosts(op) {
+            host.extend(declared_in(&file)?);
+        }
         for device in files(&folder, &["cu", "cuh"]) {
             for block in declared_in(&device)? {
                 wrong.extend(agree(&block, &host).err().map(|e| e.to_string()));
@@ -36,6 +39,20 @@ pub(crate) fn check() -> Result<()> {
     wrong.sort();
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
+}
+
+/// The files that hold the twins of the blocks of `kernels/<op>`.
+fn hosts(op: &str) -> Vec<PathBuf> {
+    let src = root().join("src");
+    if op == "common" {
+        return files(&src.join("cuda"), &["rs"]);
+    }
+    let launch = [
+        src.join("ops").join(op).join("cuda.rs"),
+        src.join(op).join("cuda.rs"),
+        src.join("cuda").join(format!("{op}.rs")),
+    ];
+    launch.into_iter().filter(|file| file.is_file()).collect()
 }
 
 /// A folder's files of these kinds.
@@ -105,10 +122,17 @@ fn structs(text: &str, file: &Path) -> Result<Vec<Declared>> {
     Ok(found)
 }
 
-/// `u32 rows`
+/// `u32 rows`, or `u32 sizes[6]`
 fn cuda_field(field: &str) -> Option<(String, String)> {
     let (of, name) = field.split_once(' ')?;
-    let of = if of == "float" { "f32" } else { of };
+    let of = match of {
+        "float" => "f32",
+        "double" => "f64",
+        of => of,
+    };
+    if let Some((name, size)) = name.strip_suffix(']').and_then(|name| name.split_once('[')) {
+        return Some((name.to_owned(), format!("[{of}; {size}]")));
+    }
     (!name.contains([',', ' '])).then(|| (name.to_owned(), of.to_owned()))
 }
 
@@ -146,6 +170,14 @@ mod tests {
         ] {
             assert!(agree(&cuda[0], &read_as(&wrong, "cuda.rs")).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn arrays_are_compared_with_their_lengths() {
+        let cuda = read_as("struct WalkParams {\n    u64 a[6];\n};\n", "walk.cuh");
+        let rust = |of: &str| format!("#[repr(C)]\nstruct WalkParams {{\n    a: {of},\n}}\n");
+        agree(&cuda[0], &read_as(&rust("[u64; 6]"), "walk.rs")).unwrap();
+        assert!(agree(&cuda[0], &read_as(&rust("[u64; 5]"), "walk.rs")).is_err());
     }
 
     #[test]

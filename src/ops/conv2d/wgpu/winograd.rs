@@ -3,9 +3,10 @@
 use super::{Epilogue, gather::Conv2dParams, images, tuning_of};
 use crate::{
     DType,
+    device::{Matrix, Product},
     error::{Error, Result},
     ops::conv2d::Algorithm,
-    wgpu::{AdapterKind, Cx, Groups, Matrix, Product, View},
+    wgpu::{AdapterKind, Cx, Groups, View},
 };
 use std::ops::Range;
 

@@ -1,0 +1,86 @@
+//! Optimiser steps and clipping on CUDA: `kernels/optim/optim.cu`.
+
+use super::{adam::AdamStep, clip::ClipValues, sgd::SgdStep};
+use crate::{
+    cuda::{ADAM_STEP_F32, CLIP_VALUES_F32, Cx, Grid, In, Out, SGD_STEP_F32},
+    error::Result,
+};
+use bytemuck::NoUninit;
+
+#[repr(C)]
+#[derive(Clone, Copy, NoUninit)]
+struct AdamStepParams {
+    count: u64,
+    beta_1: f32,
+    beta_2: f32,
+    rest_1: f32,
+    rest_2: f32,
+    shrink: f32,
+    decay: f32,
+    rate: f32,
+    root: f32,
+    eps: f32,
+    padding: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, NoUninit)]
+struct SgdStepParams {
+    count: u64,
+    decay: f32,
+    momentum: f32,
+    rate: f32,
+    padding: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, NoUninit)]
+struct ClipValuesParams {
+    count: u64,
+    most: f32,
+    padding: u32,
+}
+
+impl AdamStep {
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let (c, count) = (self.constants::<f32>(), ins[0].dims.elements());
+        let params = AdamStepParams {
+            count: count as u64,
+            beta_1: c.beta[0],
+            beta_2: c.beta[1],
+            rest_1: c.rest[0],
+            rest_2: c.rest[1],
+            shrink: c.shrink,
+            decay: c.decay,
+            rate: c.rate,
+            root: c.root,
+            eps: c.eps,
+            padding: 0,
+        };
+        let pointers = [(&ins[0]).into(), (&outs[0]).into(), (&outs[1]).into(), (&outs[2]).into()];
+        cx.launch(ADAM_STEP_F32, Grid::elements(count), &pointers, &params)
+    }
+}
+
+impl SgdStep {
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let count = ins[0].dims.elements();
+        let params = SgdStepParams {
+            count: count as u64,
+            decay: self.weight_decay as f32,
+            momentum: self.momentum as f32,
+            rate: self.learning_rate as f32,
+            padding: 0,
+        };
+        let pointers = [(&ins[0]).into(), (&outs[0]).into(), (&outs[1]).into()];
+        cx.launch(SGD_STEP_F32, Grid::elements(count), &pointers, &params)
+    }
+}
+
+impl ClipValues {
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let count = ins[0].dims.elements();
+        let params = ClipValuesParams { count: count as u64, most: self.most, padding: 0 };
+        cx.launch(CLIP_VALUES_F32, Grid::elements(count), &[(&ins[0]).into(), (&outs[0]).into()], &params)
+    }
+}
