@@ -20,6 +20,7 @@ fn launches_memory_and_limits() {
     launches::check(&device, cuda);
     memory_is_reused(&device);
     running_out_is_an_error(&device);
+    long_sums_do_not_depend_on_the_rest(&device);
     // Asking again gives the same device, whose tensors may meet.
     assert!(Device::cuda(0).unwrap().same(&device));
     let absent = Device::cuda(4096).unwrap_err();
@@ -102,4 +103,19 @@ fn running_out_is_an_error(device: &Device) {
     // The device works on.
     let y = Tensor::full(2.0_f32, [8], device).unwrap();
     assert_eq!(ops::sum_all(&y).unwrap().item::<f32>().unwrap(), 16.0);
+}
+
+/// Few results of a long inner axis have a block for each piece of it, many go through the pieces: the bits are the same.
+fn long_sums_do_not_depend_on_the_rest(device: &Device) {
+    let (inputs, outputs) = (530, 16_400);
+    let values = |count: usize| -> Vec<f32> {
+        (0..count).map(|at| (at as u32).wrapping_mul(2_654_435_761) as f32 / 4e9 - 0.5).collect()
+    };
+    let x = Tensor::from_slice(&values(inputs), [1, inputs], device).unwrap();
+    // The first outputs are the same however many there are.
+    let some = |outputs: usize| {
+        let weight = Tensor::from_slice(&values(outputs * inputs), [outputs, inputs], device).unwrap();
+        ops::linear(&x, &weight, None).unwrap().to_vec::<f32>().unwrap()
+    };
+    assert_eq!(some(130), some(outputs)[..130]);
 }
