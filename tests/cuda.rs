@@ -6,7 +6,7 @@
 mod launches;
 mod report;
 
-use foveate::{Device, Error, Rng, Tensor, cuda::Cuda, ops, ops::Conv2d};
+use foveate::{Device, Error, Tensor, ops};
 
 /// One test, so that nothing else uses the device's counters meanwhile.
 #[test]
@@ -16,60 +16,15 @@ fn launches_memory_and_limits() {
         Err(why) => return report::report("cuda", Some(&why.to_string())),
     };
     let Device::Cuda(cuda) = &device else { panic!("{device} is not a CUDA device") };
-    launches_per_operation(&device, cuda);
     launches::check(&device, cuda);
     memory_is_reused(&device);
     running_out_is_an_error(&device);
+    long_sums_do_not_depend_on_the_rest(&device);
     // Asking again gives the same device, whose tensors may meet.
     assert!(Device::cuda(0).unwrap().same(&device));
     let absent = Device::cuda(4096).unwrap_err();
     assert!(matches!(&absent, Error::NoDevice { device, .. } if device == "cuda:4096"), "{absent}");
     report::report("cuda", None);
-}
-
-fn launches_per_operation(device: &Device, cuda: &Cuda) {
-    let count = |what: &dyn Fn()| {
-        let before = cuda.launches();
-        what();
-        cuda.launches() - before
-    };
-    let x = Tensor::full(0.5_f32, [2, 3, 12, 10], device).unwrap();
-    let weight = Tensor::full(0.25_f32, [4, 3, 3, 3], device).unwrap();
-    let logits = Tensor::full(1.0_f32, [2, 40, 3], device).unwrap();
-    assert_eq!(count(&|| drop(ops::unfold(&x, [3, 3], [2, 2]).unwrap())), 1);
-    assert_eq!(count(&|| drop(ops::conv2d(&x, &weight, None, Conv2d::new(1, 1)).unwrap())), 1);
-    assert_eq!(count(&|| drop(ops::top_m_merge(&logits, 5, 7).unwrap())), 1);
-    assert_eq!(count(&|| drop(ops::sum_all(&x).unwrap())), 1);
-    let bias = Tensor::full(0.5_f32, [4], device).unwrap();
-    let fused = || ops::conv2d_fused(&x, &weight, &bias, None, Conv2d::new(1, 1), true).unwrap();
-    assert_eq!(count(&|| drop(fused())), 1);
-    let flat = Tensor::full(0.5_f32, [40, 30], device).unwrap();
-    assert_eq!(count(&|| drop(ops::linear(&flat, &flat, None).unwrap())), 1);
-    // A long inner axis: its parts, and their sum.
-    let long = Tensor::full(0.5_f32, [3, 5000], device).unwrap();
-    assert_eq!(count(&|| drop(ops::linear(&long, &long, None).unwrap())), 2);
-    attention_and_sampling(device, &count);
-}
-
-fn attention_and_sampling(device: &Device, count: &dyn Fn(&dyn Fn()) -> u64) {
-    let full = |dims: &[usize]| Tensor::full(0.5_f32, foveate::Dims::new(dims).unwrap(), device).unwrap();
-    let (h, matrix, vector) = (full(&[2, 40, 8]), full(&[8, 8]), full(&[8]));
-    // Two folding the queries; logits, softmax, scores, weighted sums, values, outputs.
-    let attend = || ops::cross_attention(&h, &matrix, [&matrix; 4], 2, None).unwrap();
-    assert_eq!(count(&|| drop(attend())), 8);
-    // Two layers, the gate, the softmax, the weighted sum.
-    let pool = || ops::gated_attention(&h, &matrix, &vector, &matrix, &vector, &vector).unwrap();
-    assert_eq!(count(&|| drop(pool())), 5);
-    let draw = |n: usize| {
-        let logits = full(&[2, n]);
-        [
-            count(&|| drop(ops::gumbel_max(&logits, 3, &mut Rng::new(1)).unwrap())),
-            count(&|| drop(ops::gumbel_top_k(&logits, 9, &mut Rng::new(1)).unwrap())),
-        ]
-    };
-    assert_eq!(draw(1000), [1, 1]);
-    // Parts and their winners; zeros, a count for each digit, candidates, sorting.
-    assert_eq!(draw(50_000), [2, 3 + 5]);
 }
 
 fn memory_is_reused(device: &Device) {
@@ -102,4 +57,19 @@ fn running_out_is_an_error(device: &Device) {
     // The device works on.
     let y = Tensor::full(2.0_f32, [8], device).unwrap();
     assert_eq!(ops::sum_all(&y).unwrap().item::<f32>().unwrap(), 16.0);
+}
+
+/// Few results of a long inner axis have a block for each piece of it, many go through the pieces: the bits are the same.
+fn long_sums_do_not_depend_on_the_rest(device: &Device) {
+    let (inputs, outputs) = (530, 16_400);
+    let values = |count: usize| -> Vec<f32> {
+        (0..count).map(|at| (at as u32).wrapping_mul(2_654_435_761) as f32 / 4e9 - 0.5).collect()
+    };
+    let x = Tensor::from_slice(&values(inputs), [1, inputs], device).unwrap();
+    // The first outputs are the same however many there are.
+    let some = |outputs: usize| {
+        let weight = Tensor::from_slice(&values(outputs * inputs), [outputs, inputs], device).unwrap();
+        ops::linear(&x, &weight, None).unwrap().to_vec::<f32>().unwrap()
+    };
+    assert_eq!(some(130), some(outputs)[..130]);
 }

@@ -30,10 +30,3 @@ __device__ inline Four block_of(const Stretch& stretch, u64 at) {
     u64 counter = stretch.first + at;
     return philox({{(u32)counter, (u32)(counter >> 32), 0, 0}}, stretch.key_0, stretch.key_1);
 }
-
-// Word `at` of a stretch.
-__device__ inline u32 word_at(const Stretch& stretch, u64 at) {
-    Four words = block_of(stretch, at / 4);
-    u32 low = at & 1 ? words.word[1] : words.word[0], high = at & 1 ? words.word[3] : words.word[2];
-    return at & 2 ? high : low;
-}

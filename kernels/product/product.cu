@@ -3,8 +3,10 @@
 //   c[z][m, n] = (c[z][m, n] if `add`) + scale * (sum over k of a[z][m, k] * b[z][k, n]) + (bias[m or n] if there is one)
 //
 // An index i of an axis lies i / inner * outer + i % inner * step elements from the first, with outer and step for each
-// operand: so m may run over two axes of a tensor that are not neighbours. A long k may be cut into `splits`, whose sums
-// go to `parts` and are added in ascending order by a second launch. The tiles are those of common/product.cuh.
+// operand: so m may run over two axes of a tensor that are not neighbours. A long k is cut into pieces, each a chain of
+// multiply-adds, whose sums are added in ascending order: so the bits of a result follow from k alone. A block goes through
+// all pieces, or one block has each of them (`splits`), their sums go to `parts` and a second launch adds them. The tiles
+// are those of common/product.cuh.
 #include "../common/product.cuh"
 
 // Where the matrices of an operand lie: elements between two of the batch, and along both axes.
@@ -27,8 +29,8 @@ struct ProductParams {
     u32 m_inner;
     u32 k_inner;
     u32 n_inner;
-    u32 splits;
-    u32 k_per_split;  // the last split takes what is left
+    u32 k_per_piece;  // the last one takes what is left
+    u32 splits;       // 1, or the number of pieces
     u32 add;
     u32 bias_along_m;
     float scale;
@@ -104,17 +106,43 @@ struct Matrices {
     }
 };
 
-// Writes one result, given its sum over k.
-__device__ inline void finish(float* __restrict__ c, const float* __restrict__ bias, const ProductParams& p, u32 item, u32 m,
-                              u32 n, float sum) {
+// A result, given its sum over k and its place.
+__device__ inline float finished(const float* __restrict__ bias, const ProductParams& p, u32 m, u32 n, float sum,
+                                 const float* place) {
     float value = p.scale * sum;
     if (bias) value += bias[p.bias_along_m ? m : n];
-    float* to = c + item * p.c.batch + offset(m, p.m_inner, p.c.row_outer, p.c.row) +
-                offset(n, p.n_inner, p.c.col_outer, p.c.col);
-    *to = p.add ? *to + value : value;
+    return p.add ? *place + value : value;
 }
 
-template <u32 ROWS>
+// Where the columns that a thread has lie in a row of c.
+struct Columns {
+    u32 first, count;
+    i64 at[COLS];
+    bool side_by_side;
+
+    __device__ Columns(const ProductParams& p, u32 n) : first(n), count(n < p.n ? min(COLS, p.n - n) : 0) {
+#pragma unroll
+        for (u32 j = 0; j < COLS; j++) at[j] = offset(n + j, p.n_inner, p.c.col_outer, p.c.col);
+        side_by_side = p.c.col == 1 && p.n_inner >= p.n;
+    }
+};
+
+// Writes a thread's results of one row m, at once where they lie side by side, given their sums over k.
+__device__ inline void write_row(float* row, const Columns& columns, const float* __restrict__ bias, const ProductParams& p,
+                                 u32 m, Quad<float> sums) {
+#pragma unroll
+    for (u32 j = 0; j < COLS; j++) {
+        if (j >= columns.count) break;
+        float* place = row + columns.at[j];
+        sums.item[j] = finished(bias, p, m, columns.first + j, sums.item[j], place);
+        if (!columns.side_by_side) *place = sums.item[j];
+    }
+    float* to = row + columns.at[0];
+    if (columns.side_by_side) store(to, sums, columns.count, (u64)to % sizeof(Quad<float>) == 0);
+}
+
+// `PIECES`: a block may have several pieces of k, whose sums take registers of their own.
+template <u32 ROWS, bool PIECES>
 __device__ inline void product(ProductMemory<ROWS>& memory, const float* __restrict__ a, const float* __restrict__ b,
                                const float* __restrict__ bias, float* __restrict__ c, float* __restrict__ parts,
                                const ProductParams& p) {
@@ -123,53 +151,77 @@ __device__ inline void product(ProductMemory<ROWS>& memory, const float* __restr
     u32 tile_n = blockIdx.x % across * TILE_N, tile_m = blockIdx.x / across % down * TILE_M;
     u32 z = blockIdx.x / across / down;
     u32 item = z / p.splits, split = z % p.splits;
-    u32 first = split * p.k_per_split, end = min(first + p.k_per_split, p.k);
 
-    Matrices<ROWS> operands = {memory, a + item * p.a.batch, b + item * p.b.batch, p, first, end};
+    Matrices<ROWS> operands = {memory, a + item * p.a.batch, b + item * p.b.batch, p, 0, 0};
     operands.locate(tile_m, tile_n);
     Tile<ROWS> tile;
-    tile.run(memory.tiles, first < end ? ceil_div(end - first, TILE_K) : 0, operands);
+    float sums[ROWS][COLS] = {};
+    u32 end_piece = PIECES && p.splits == 1 ? ceil_div(p.k, p.k_per_piece) : split + 1;
+    for (u32 piece = split; piece < end_piece; piece++) {
+        operands.first = piece * p.k_per_piece;
+        operands.end = min(operands.first + p.k_per_piece, p.k);
+        tile.run(memory.tiles, operands.first < operands.end ? ceil_div(operands.end - operands.first, TILE_K) : 0, operands);
+#pragma unroll
+        for (u32 r = 0; r < ROWS; r++)
+#pragma unroll
+            for (u32 j = 0; j < COLS; j++) sums[r][j] += tile.c[r][j];
+        if (!PIECES) break;
+    }
 
+    Columns columns(p, tile_n + Tile<ROWS>::column());
+    if (columns.count == 0) return;
+    float* part = parts + ((u64)split * p.batch + item) * p.m * p.n + columns.first;
+#pragma unroll
     for (u32 r = 0; r < ROWS; r++) {
         u32 m = tile_m + Tile<ROWS>::row() + r;
         if (m >= p.m) break;
-        for (u32 j = 0; j < COLS; j++) {
-            u32 n = tile_n + Tile<ROWS>::column() + j;
-            if (n >= p.n) break;
-            if (p.splits == 1) {
-                finish(c, bias, p, item, m, n, tile.c[r][j]);
-            } else {
-                parts[(((u64)split * p.batch + item) * p.m + m) * p.n + n] = tile.c[r][j];
-            }
+        Quad<float> of_row = {{sums[r][0], sums[r][1], sums[r][2], sums[r][3]}};
+        if (p.splits == 1) {
+            float* row = c + item * p.c.batch + offset(m, p.m_inner, p.c.row_outer, p.c.row);
+            write_row(row, columns, bias, p, m, of_row);
+        } else {
+            store(part + (u64)m * p.n, of_row, columns.count, p.n % COLS == 0);
         }
     }
 }
 
-// Tiles of 64 rows. Grid (tiles along n * tiles along m * batch * splits).
+// Tiles of 16 rows. Grid (tiles along n * tiles along m * batch * splits).
 extern "C" __global__ void __launch_bounds__(THREADS)
-product_f32(const float* __restrict__ a,
-            const float* __restrict__ b,
-            const float* __restrict__ bias,  // (m) or (n), or null
-            float* __restrict__ c,           // written if there is one split
-            float* __restrict__ parts,       // (splits, batch, m, n), or null
-            ProductParams p) {
-    __shared__ ProductMemory<8> memory;
-    product(memory, a, b, bias, c, parts, p);
-}
-
-// Tiles of 16 rows, for few of them. Grid as above.
-extern "C" __global__ void __launch_bounds__(THREADS)
-product_narrow_f32(const float* __restrict__ a,
-                   const float* __restrict__ b,
-                   const float* __restrict__ bias,  // (m) or (n), or null
-                   float* __restrict__ c,           // written if there is one split
-                   float* __restrict__ parts,       // (splits, batch, m, n), or null
-                   ProductParams p) {
+product_16_f32(const float* __restrict__ a,
+               const float* __restrict__ b,
+               const float* __restrict__ bias,  // (m) or (n), or null
+               float* __restrict__ c,           // written if there is one split
+               float* __restrict__ parts,       // (splits, batch, m, n), or null
+               ProductParams p) {
     __shared__ ProductMemory<2> memory;
-    product(memory, a, b, bias, c, parts, p);
+    product<2, true>(memory, a, b, bias, c, parts, p);
 }
 
-// Adds the splits of every result. Grid (ceil(batch * m * n / THREADS)).
+// Tiles of 32 rows. Grid as above.
+extern "C" __global__ void __launch_bounds__(THREADS)
+product_32_f32(const float* __restrict__ a,
+               const float* __restrict__ b,
+               const float* __restrict__ bias,  // (m) or (n), or null
+               float* __restrict__ c,           // written if there is one split
+               float* __restrict__ parts,       // (splits, batch, m, n), or null
+               ProductParams p) {
+    __shared__ ProductMemory<4> memory;
+    product<4, true>(memory, a, b, bias, c, parts, p);
+}
+
+// Tiles of 64 rows, one piece for each block. Grid as above.
+extern "C" __global__ void __launch_bounds__(THREADS)
+product_64_f32(const float* __restrict__ a,
+               const float* __restrict__ b,
+               const float* __restrict__ bias,  // (m) or (n), or null
+               float* __restrict__ c,           // written if there is one split
+               float* __restrict__ parts,       // (splits, batch, m, n), or null
+               ProductParams p) {
+    __shared__ ProductMemory<8> memory;
+    product<8, false>(memory, a, b, bias, c, parts, p);
+}
+
+// Adds the splits of every result, which may be none. Grid (ceil(batch * m * n / THREADS)).
 extern "C" __global__ void __launch_bounds__(THREADS)
 product_sum_f32(const float* __restrict__ parts,  // (splits, batch, m, n)
                 const float* __restrict__ bias,   // (m) or (n), or null
@@ -179,5 +231,8 @@ product_sum_f32(const float* __restrict__ parts,  // (splits, batch, m, n)
     if (at >= results) return;
     float sum = 0.0f;
     for (u32 split = 0; split < p.splits; split++) sum += parts[split * results + at];
-    finish(c, bias, p, (u32)(at / p.n / p.m), (u32)(at / p.n % p.m), (u32)(at % p.n), sum);
+    u32 m = (u32)(at / p.n % p.m), n = (u32)(at % p.n);
+    float* row = c + at / p.n / p.m * p.c.batch + offset(m, p.m_inner, p.c.row_outer, p.c.row);
+    float* place = row + offset(n, p.n_inner, p.c.col_outer, p.c.col);
+    *place = finished(bias, p, m, n, sum, place);
 }

@@ -15,10 +15,8 @@ struct SamplingParams {
     u64 first;            // counter of the first block of the first row or draw
     u32 key_0;
     u32 key_1;
-    u32 rows;             // of this launch
-    u32 draws;            // of a row, for gumbel_max
     u32 positions;        // N
-    u32 keep;             // k
+    u32 drawn;            // of a row: draws of gumbel_max, or k
     u32 parts;            // blocks of a row or draw
     u32 blocks_per_part;  // Philox blocks of these
     u32 wanted;           // min(k + 1, N)
@@ -47,13 +45,9 @@ __device__ inline void each_key(const SamplingParams& p, const float* logits, u6
     }
 }
 
-// The largest key of the block, in thread 0.
+// The largest key of the block.
 __device__ inline u64 block_best(u64 best, u64* of_warp) {
-    for (u32 step = WARP / 2; step > 0; step /= 2) best = max(best, __shfl_xor_sync(ALL_LANES, best, step));
-    if (threadIdx.x % WARP == 0) of_warp[threadIdx.x / WARP] = best;
-    __syncthreads();  // every warp's best is written
-    for (u32 warp = 0; threadIdx.x == 0 && warp < blockDim.x / WARP; warp++) best = max(best, of_warp[warp]);
-    return best;
+    return block_fold(best, of_warp, [](u64 a, u64 b) { return max(a, b); });
 }
 
 // Grid (draws of all rows * parts); a block has a warp or more, up to THREADS.
@@ -64,7 +58,7 @@ gumbel_max_f32(const float* __restrict__ logits,  // (B, N)
                SamplingParams p) {
     __shared__ u64 of_warp[THREADS / WARP];
     u32 draw = blockIdx.x / p.parts, part = blockIdx.x % p.parts;
-    const float* row = logits + (u64)(draw / p.draws) * p.positions;
+    const float* row = logits + (u64)(draw / p.drawn) * p.positions;
     u32 first = part * p.blocks_per_part, end = min(first + p.blocks_per_part, ceil_div(p.positions, 4));
     u64 best = 0;
     for (u32 block = first + threadIdx.x; block < end; block += blockDim.x) {
@@ -98,9 +92,9 @@ gumbel_max_of_parts(const u64* __restrict__ winners,  // (B, draws, parts)
 __device__ inline void sort_and_write(u64* complements, u32 slots, i32* positions, float* threshold,
                                       const SamplingParams& p) {
     bitonic_sort(complements, slots);
-    for (u32 at = threadIdx.x; at < p.keep; at += blockDim.x) positions[at] = (i32)position_of(~complements[at]);
+    for (u32 at = threadIdx.x; at < p.drawn; at += blockDim.x) positions[at] = (i32)position_of(~complements[at]);
     if (threadIdx.x == 0) {
-        u32 next = p.keep < p.positions ? (u32)(~complements[p.keep] >> 32) : 0;
+        u32 next = p.drawn < p.positions ? (u32)(~complements[p.drawn] >> 32) : 0;
         *threshold = next == 0 ? -infinity() : value_of(next);
     }
 }
@@ -118,7 +112,7 @@ top_k_line_f32(const float* __restrict__ logits,  // (B, N)
     for (u32 block = threadIdx.x; 4 * block < p.positions; block += blockDim.x) {
         each_key(p, logits + row * p.positions, row, block, 0, [&](u32 position, u64 key) { complements[position] = ~key; });
     }
-    sort_and_write(complements, p.slots, positions + row * p.keep, threshold + row, p);
+    sort_and_write(complements, p.slots, positions + row * p.drawn, threshold + row, p);
 }
 
 // Long rows: the candidates for the `wanted` best are selected first. The first digits of the worst wanted key are found
@@ -270,5 +264,5 @@ top_k_sort(u32* __restrict__ scratch,      // (rows, row_words)
     u64* complements = p.in_place ? row.list : shared;
     u32 count = min(*row.candidates, p.slots);
     for (u32 at = threadIdx.x; at < p.slots; at += blockDim.x) complements[at] = at < count ? row.list[at] : ~0ull;
-    sort_and_write(complements, p.slots, positions + (u64)blockIdx.x * p.keep, threshold + blockIdx.x, p);
+    sort_and_write(complements, p.slots, positions + (u64)blockIdx.x * p.drawn, threshold + blockIdx.x, p);
 }

@@ -1,6 +1,6 @@
 //! Launches of matrix products: `kernels/product/product.cu`.
 
-use super::{Argument, Cx, Grid, PRODUCT_F32, PRODUCT_NARROW_F32, PRODUCT_SUM_F32};
+use super::{Argument, Cx, Grid, PRODUCT_16_F32, PRODUCT_32_F32, PRODUCT_64_F32, PRODUCT_SUM_F32};
 use crate::{
     device::{Matrix, Product},
     error::Result,
@@ -9,10 +9,13 @@ use bytemuck::NoUninit;
 
 /// Columns of the tile that a block makes: `TILE_N` of `common/product.cuh`.
 const TILE_N: usize = 128;
-/// Steps along k that are worth a part of their own.
-const PART: usize = 512;
-/// Blocks up to which k is cut into parts.
-const BLOCKS: usize = 512;
+/// Steps along k from which it is cut into pieces, and how many of them at most.
+const PIECE: usize = 512;
+const PIECES: usize = 64;
+/// Tiles that keep a large GPU busy: with fewer, each piece of k has a block of its own.
+const TILES: usize = 128;
+/// Blocks up to which they do, for the sake of the scratch that their sums take.
+const BLOCKS: usize = 4096;
 
 #[repr(C)]
 #[derive(Clone, Copy, NoUninit)]
@@ -49,40 +52,54 @@ struct ProductParams {
     m_inner: u32,
     k_inner: u32,
     n_inner: u32,
+    k_per_piece: u32,
     splits: u32,
-    k_per_split: u32,
     add: u32,
     bias_along_m: u32,
     scale: f32,
 }
 
-/// Tiles that cover all results, of how many rows.
-fn tiles(product: &Product) -> (usize, usize) {
-    let tile_m = if product.m.len <= 16 { 16 } else { 64 };
-    (product.m.len.div_ceil(tile_m) * product.n.len.div_ceil(TILE_N) * product.batch, tile_m)
+/// How many pieces k is cut into, and how long they are. It follows from k alone, and so does the order of a sum.
+fn pieces(k: usize) -> (usize, usize) {
+    let pieces = k.div_ceil(PIECE).clamp(1, PIECES);
+    let each = k.div_ceil(pieces).next_multiple_of(16).max(16);
+    (k.div_ceil(each).max(1), each)
 }
 
-/// How many parts k is cut into: enough blocks for a large GPU, parts long enough to be worth their memory. It depends on
-/// the shapes alone, so that results do.
+/// Tiles of so many rows that cover all results.
+fn tiles(product: &Product, rows: usize) -> usize {
+    product.m.len.div_ceil(rows) * product.n.len.div_ceil(TILE_N) * product.batch
+}
+
+/// Rows of the smallest tile that holds all, or of the largest.
+fn rows(product: &Product) -> usize {
+    match product.m.len {
+        ..=16 => 16,
+        17..=32 => 32,
+        _ => 64,
+    }
+}
+
+/// How many blocks share the pieces of k: one, or as many as there are. It changes no bit.
 fn splits(product: &Product) -> usize {
-    let (tiles, _) = tiles(product);
-    (BLOCKS / tiles.max(1)).clamp(1, product.k.len.div_ceil(PART).max(1))
+    let (tiles, (pieces, _)) = (tiles(product, rows(product)), pieces(product.k.len));
+    if tiles < TILES && tiles * pieces <= BLOCKS { pieces } else { 1 }
 }
 
-/// Words of scratch for the sums of the parts of a long k.
+/// Words of scratch for the sums of the pieces of a long k.
 pub(crate) fn parts(product: &Product) -> usize {
     let splits = splits(&product.oriented(TILE_N));
     if splits == 1 { 0 } else { splits * product.batch * product.m.len * product.n.len }
 }
 
 impl Cx<'_> {
-    /// Multiplies a and b to c, with k in one piece.
+    /// Multiplies a and b to c, without scratch.
     pub(crate) fn product(&self, product: &Product, operands: [Argument; 3]) -> Result<()> {
         self.launch_product(&product.oriented(TILE_N), 1, operands, [Argument::NONE; 2])
     }
 
-    /// As [`Cx::product`], with a long k in parts, whose sums go to scratch of [`parts`] words, and with a bias for each column
-    /// of c if there is one.
+    /// As [`Cx::product`], with the pieces of a long k side by side, whose sums go to scratch of [`parts`] words, and with a
+    /// bias for each column of c if there is one.
     pub(crate) fn product_in_parts(
         &self,
         product: &Product,
@@ -102,19 +119,25 @@ impl Cx<'_> {
         [bias, parts]: [Argument; 2],
     ) -> Result<()> {
         let (a, b) = if product.swapped { (b, a) } else { (a, b) };
-        let (tiles, tile_m) = tiles(product);
         let params = self.product_params(product, splits)?;
-        let kernel = if tile_m == 64 { PRODUCT_F32 } else { PRODUCT_NARROW_F32 };
+        let (kernel, rows) = match rows(product) {
+            16 => (PRODUCT_16_F32, 16),
+            64 if splits == pieces(product.k.len).0 => (PRODUCT_64_F32, 64),
+            _ => (PRODUCT_32_F32, 32),
+        };
+        let tiles = tiles(product, rows);
         self.launch(kernel, Grid::blocks([tiles * splits, 1, 1]), &[a, b, bias, c, parts], &params)?;
-        if splits == 1 {
-            return Ok(());
-        }
-        let results = product.batch * product.m.len * product.n.len;
+        if splits == 1 { Ok(()) } else { self.add_splits(&params, [parts, bias, c]) }
+    }
+
+    fn add_splits(&self, params: &ProductParams, pointers: [Argument; 3]) -> Result<()> {
+        let results = params.batch as usize * params.m as usize * params.n as usize;
         let grid = Grid::over(results, PRODUCT_SUM_F32.threads as usize);
-        self.launch(PRODUCT_SUM_F32, grid, &[parts, bias, c], &params)
+        self.launch(PRODUCT_SUM_F32, grid, &pointers, params)
     }
 
     fn product_params(&self, product: &Product, splits: usize) -> Result<ProductParams> {
+        let (_, each) = pieces(product.k.len);
         Ok(ProductParams {
             a: product.a.into(),
             b: product.b.into(),
@@ -126,8 +149,8 @@ impl Cx<'_> {
             m_inner: self.u32(product.m.inner.max(1))?,
             k_inner: self.u32(product.k.inner.max(1))?,
             n_inner: self.u32(product.n.inner.max(1))?,
+            k_per_piece: self.u32(each)?,
             splits: self.u32(splits)?,
-            k_per_split: self.u32(product.k.len.div_ceil(splits.max(1)).next_multiple_of(16).max(16))?,
             add: product.add.into(),
             bias_along_m: product.swapped.into(),
             scale: product.scale,
@@ -144,7 +167,6 @@ impl Cx<'_> {
     ) -> Result<()> {
         let row = Matrix::new(0, 1);
         let params = self.product_params(&Product::new((1, 0, elements), row, row, row), count)?;
-        let grid = Grid::over(elements, PRODUCT_SUM_F32.threads as usize);
-        self.launch(PRODUCT_SUM_F32, grid, &[parts, Argument::NONE, sum], &params)
+        self.add_splits(&params, [parts, Argument::NONE, sum])
     }
 }

@@ -22,7 +22,7 @@ impl DivisorParams {
     pub(crate) fn new(cx: &Cx, size: usize, count: usize) -> Result<Self> {
         let size = size.max(1);
         if size < count && count.checked_mul(size).is_none() {
-            // Never met: an axis of 2^28 elements of a tensor of 2^36.
+            // Not exact. It takes more elements than any memory holds.
             cx.u32(count)?;
         }
         Ok(Self::of(size as u64, count as u64))

@@ -1,4 +1,7 @@
-//! How many kernels each operation launches on CUDA: one, or as many as its launch file states.
+//! How many kernels each operation launches on CUDA: one, or as many as its launch file states. Every operation of the
+//! crate's table is counted.
+
+mod composed;
 
 use foveate::{
     Device, Dims, Rng, Tensor,
@@ -9,28 +12,33 @@ use foveate::{
         batch_norm::{BatchNorm, BatchNormEval, BatchNormGrad},
         concat::{Concat, Narrow, Pad},
         dropout::Dropout,
-        elementwise::{Add, Binary, Scale, Tanh, Unary, UnaryGrad},
+        elementwise::{
+            Add, AddRelu, Binary, Div, Exp, Log, Mul, Relu, Scale, Sigmoid, Sqrt, Square, Sub, Swish, Tanh,
+            Unary, UnaryGrad,
+        },
         image::NormalizeImage,
         l2_normalize::{L2Normalize, L2NormalizeGrad},
         layer_norm::{LayerNorm, LayerNormGrad},
         losses::{
-            ClassLoss, ClassLossGrad, CrossEntropy, Entropy, EntropyGrad, Mse, Operand, PairLoss,
-            PairLossGrad,
+            Bce, BceWithLogits, ClassKind, ClassLoss, ClassLossGrad, CrossEntropy, Entropy, EntropyGrad, Mse,
+            Nll, Operand, PairKind, PairLoss, PairLossGrad,
         },
         pool::{MaxPool2d, MaxPool2dGrad},
         reduce::{ArgMax, Max, MaxGrad, Sum},
         softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad},
+        table::OPS,
         transpose::Transpose,
         view::{Expand, PadRows},
     },
     optim::{AdamStep, ClipValues, SgdStep},
 };
-use std::marker::PhantomData;
+use std::{cell::RefCell, collections::BTreeSet, marker::PhantomData};
 
-/// A device, and its tensors by shape.
+/// A device, and the operations counted on it.
 struct Bench<'a> {
     device: &'a Device,
     cuda: &'a Cuda,
+    counted: RefCell<BTreeSet<&'static str>>,
 }
 
 impl Bench<'_> {
@@ -47,6 +55,7 @@ impl Bench<'_> {
         let before = self.cuda.launches();
         run(op, ins).unwrap();
         assert_eq!(self.cuda.launches() - before, launches, "{op:?} of {ins:?}");
+        self.counted.borrow_mut().insert(O::NAME);
     }
 
     fn takes_in_place<O: Op>(&self, launches: u64, op: &O, state: usize, gradient: &Tensor) {
@@ -58,7 +67,7 @@ impl Bench<'_> {
 }
 
 pub(crate) fn check(device: &Device, cuda: &Cuda) {
-    let bench = Bench { device, cuda };
+    let bench = Bench { device, cuda, counted: RefCell::default() };
     elements(&bench);
     places(&bench);
     reductions(&bench);
@@ -66,13 +75,22 @@ pub(crate) fn check(device: &Device, cuda: &Cuda) {
     images(&bench);
     losses(&bench);
     steps(&bench);
+    composed::check(&bench);
+    let counted = bench.counted.into_inner();
+    let missing: Vec<&str> = OPS.iter().map(|op| op.name).filter(|name| !counted.contains(name)).collect();
+    assert!(missing.is_empty(), "no launches counted: {missing:?}");
 }
 
 fn elements(bench: &Bench) {
     let x = bench.full([3, 40, 7]);
-    bench.takes(1, &Binary::<Add>::default(), &[&x, &bench.full([40, 1])]);
-    bench.takes(1, &Unary::<Tanh>::default(), &[&x]);
-    bench.takes(1, &UnaryGrad::<Tanh>::default(), &[&x, &x]);
+    macro_rules! each {
+        ($($one:ident)*; $($two:ident)*) => {
+            $(bench.takes(1, &Unary::<$one>::default(), &[&x]);
+            bench.takes(1, &UnaryGrad::<$one>::default(), &[&x, &x]);)*
+            $(bench.takes(1, &Binary::<$two>::default(), &[&x, &bench.full([40, 1])]);)*
+        };
+    }
+    each!(Relu Tanh Sigmoid Exp Log Swish Sqrt Square; Add Sub Mul Div AddRelu);
     bench.takes(1, &Scale { factor: 2.0, shift: 1.0 }, &[&x]);
     bench.takes(1, &Dropout { p: 0.5, words: Rng::new(1).reserve(840) }, &[&x]);
     // Nothing to do: nothing is launched.
@@ -143,19 +161,32 @@ fn images(bench: &Bench) {
 }
 
 fn losses(bench: &Bench) {
-    let (scores, classes, scalar) = (bench.full([6, 10]), bench.indices([6]), bench.full([]));
-    let loss = ClassLoss { kind: CrossEntropy, reduction: Reduction::Mean };
+    class_loss(bench, CrossEntropy);
+    class_loss(bench, Nll { eps: 1e-6 });
+    pair_loss::<Bce>(bench);
+    pair_loss::<BceWithLogits>(bench);
+    pair_loss::<Mse>(bench);
+    let p = bench.full([6, 10]);
+    bench.takes(1, &Entropy { eps: 1e-6 }, &[&p]);
+    bench.takes(1, &EntropyGrad { eps: 1e-6 }, &[&bench.full([6]), &p]);
+}
+
+fn class_loss<K: ClassKind>(bench: &Bench, kind: K) {
+    let (scores, classes, weights) = (bench.full([6, 10]), bench.indices([6]), bench.full([10]));
+    let loss = ClassLoss { kind, reduction: Reduction::Mean };
     bench.takes(1, &loss, &[&scores, &classes]);
-    bench.takes(1, &loss, &[&scores, &classes, &bench.full([10])]);
-    bench.takes(1, &ClassLossGrad { loss }, &[&scalar, &scores, &classes]);
-    let loss = PairLoss::<Mse> { kind: PhantomData, reduction: Reduction::Mean };
-    bench.takes(1, &loss, &[&scores, &scores]);
-    bench.takes(1, &PairLossGrad { loss, of: Operand::X }, &[&scalar, &scores, &scores]);
+    bench.takes(1, &loss, &[&scores, &classes, &weights]);
+    bench.takes(1, &ClassLossGrad { loss }, &[&bench.full([]), &scores, &classes, &weights]);
+}
+
+fn pair_loss<K: PairKind>(bench: &Bench) {
+    let x = bench.full([6, 10]);
+    let loss = PairLoss::<K> { kind: PhantomData, reduction: Reduction::Mean };
+    bench.takes(1, &loss, &[&x, &x]);
+    bench.takes(1, &PairLossGrad { loss, of: Operand::X }, &[&bench.full([]), &x, &x]);
     // Several parts, and then their sum.
     let long = bench.full([5000]);
     bench.takes(2, &loss, &[&long, &long]);
-    bench.takes(1, &Entropy { eps: 1e-6 }, &[&scores]);
-    bench.takes(1, &EntropyGrad { eps: 1e-6 }, &[&bench.full([6]), &scores]);
 }
 
 fn steps(bench: &Bench) {

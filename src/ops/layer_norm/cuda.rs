@@ -19,8 +19,10 @@ const GRAD: [Kernel; 4] =
     [LAYER_NORM_GRAD_1_F32, LAYER_NORM_GRAD_8_F32, LAYER_NORM_GRAD_32_F32, LAYER_NORM_GRAD_1024_F32];
 /// Columns of a block that sums over rows: `COLUMNS` of the kernel.
 const COLUMNS: usize = 32;
-/// Rows of a part: a fixed number, so that the order of summation follows from the shape alone.
+/// Rows of a part.
 const PART: usize = 512;
+/// The most parts that a grid has room for.
+const PARTS: usize = 65_535;
 
 #[repr(C)]
 #[derive(Clone, Copy, NoUninit)]
@@ -51,6 +53,12 @@ fn sizes(x: &crate::Dims) -> (usize, usize) {
     (rows, size)
 }
 
+/// Rows of a part, and how many parts so many rows have: the order of summation follows from the shape alone.
+fn parts(rows: usize) -> (usize, usize) {
+    let part = PART.max(rows.div_ceil(PARTS));
+    (part, rows.div_ceil(part))
+}
+
 impl LayerNorm {
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let (rows, size) = sizes(&ins[0].dims);
@@ -66,7 +74,7 @@ impl LayerNormGrad {
     /// Bytes for the mean and the inverse deviation of each row, and for the sums of the parts, if there are several.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
         let (rows, size) = sizes(&ins[1].dims);
-        let parts = rows.div_ceil(PART);
+        let (_, parts) = parts(rows);
         let sums = if parts > 1 { 2 * parts * size } else { 0 };
         if ins.len() > 2 { (2 * rows + sums) * size_of::<f32>() } else { 0 }
     }
@@ -84,13 +92,13 @@ impl LayerNormGrad {
             zero(cx, dweight)?;
             return zero(cx, dbias);
         }
-        let parts = rows.div_ceil(PART);
+        let (part, parts) = parts(rows);
         let sums = statistics.after(2 * rows * size_of::<f32>());
         let [dweights, dbiases] = match parts {
             1 => [dweight.into(), dbias.into()],
             _ => [sums, sums.after(parts * size * size_of::<f32>())],
         };
-        let params = AffineParams { rows: rows as u64, rows_per_part: PART as u64, size: size as u64 };
+        let params = AffineParams { rows: rows as u64, rows_per_part: part as u64, size: size as u64 };
         let grid = Grid::blocks([size.div_ceil(COLUMNS), parts, 1]);
         let pointers = [dy, x, statistics, dweights, dbiases];
         cx.launch(LAYER_NORM_GRAD_AFFINE_F32, grid, &pointers, &params)?;

@@ -34,10 +34,8 @@ struct SamplingParams {
     first: u64,
     key_0: u32,
     key_1: u32,
-    rows: u32,
-    draws: u32,
     positions: u32,
-    keep: u32,
+    drawn: u32,
     parts: u32,
     blocks_per_part: u32,
     wanted: u32,
@@ -85,7 +83,7 @@ impl GumbelMax {
         let (parts, positions) = (parts(n), Argument::from(&outs[0]));
         let winners = if parts == 1 { Argument::NONE } else { cx.scratch() };
         let params = SamplingParams {
-            draws: cx.u32(self.draws)?,
+            drawn: cx.u32(self.draws)?,
             ..SamplingParams::new(cx, &self.words, n, 0, parts)?
         };
         let threads = threads(cx, n.div_ceil(4), GUMBEL_MAX_F32.threads)?;
@@ -126,54 +124,7 @@ impl Plan {
         let rows = (SCRATCH / (4 * row_words)).clamp(1, b.clamp(1, ROWS));
         Plan { n, wanted, slots, digits, row_words, rows }
     }
-}
 
-impl GumbelTopK {
-    /// Bytes for lists and histograms of the rows selected from at once.
-    pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
-        let [b, n] = [ins[0].dims[0], ins[0].dims[1]];
-        if n <= SHARED_SLOTS {
-            return 0;
-        }
-        let plan = Plan::new([b, n], self.k);
-        plan.rows * plan.row_words * 4
-    }
-
-    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        let [b, n] = [ins[0].dims[0], ins[0].dims[1]];
-        if n <= SHARED_SLOTS {
-            return lines(self, cx, &ins[0], outs);
-        }
-        let plan = Plan::new([b, n], self.k);
-        let [logits, positions, threshold] = [(&ins[0]).into(), (&outs[0]).into(), (&outs[1]).into()];
-        for row in (0..b).step_by(plan.rows) {
-            let rows = plan.rows.min(b - row);
-            let [logits, positions, threshold]: [Argument; 3] =
-                [(logits, n), (positions, self.k), (threshold, 1)]
-                    .map(|(of, width): (Argument, usize)| of.after_words(row * width));
-            let params = plan.select(self, cx, [row, rows], logits)?;
-            plan.sort(cx, params, [positions, threshold])?;
-        }
-        Ok(())
-    }
-}
-
-/// Short rows.
-fn lines(op: &GumbelTopK, cx: &Cx, logits: &In, outs: &[Out]) -> Result<()> {
-    let [b, n] = [logits.dims[0], logits.dims[1]];
-    let slots = n.next_power_of_two().max(2);
-    let params = SamplingParams {
-        keep: cx.u32(op.k)?,
-        slots: cx.u32(slots)?,
-        ..SamplingParams::new(cx, &op.words, n, 0, 1)?
-    };
-    let threads = threads(cx, slots / 2, TOP_K_LINE_F32.threads)?;
-    let grid = Grid::blocks([b, 1, 1]).threads(threads).shared(cx.u32(8 * slots)?);
-    let pointers = [logits.into(), (&outs[0]).into(), (&outs[1]).into()];
-    cx.launch(TOP_K_LINE_F32, grid, &pointers, &params)
-}
-
-impl Plan {
     /// Lists the candidates of some rows: the number of the first, how many, and where their logits begin.
     fn select(
         &self,
@@ -184,8 +135,7 @@ impl Plan {
     ) -> Result<SamplingParams> {
         let (parts, scratch) = (self.n.div_ceil(PART), cx.scratch());
         let mut params = SamplingParams {
-            rows: cx.u32(rows)?,
-            keep: cx.u32(op.k)?,
+            drawn: cx.u32(op.k)?,
             wanted: cx.u32(self.wanted)?,
             slots: cx.u32(self.slots)?,
             row_words: cx.u32(self.row_words)?,
@@ -205,10 +155,59 @@ impl Plan {
     }
 
     /// Sorts the candidates and writes the results.
-    fn sort(&self, cx: &Cx, params: SamplingParams, [positions, threshold]: [Argument; 2]) -> Result<()> {
+    fn sort(
+        &self,
+        cx: &Cx,
+        rows: usize,
+        params: &SamplingParams,
+        [positions, threshold]: [Argument; 2],
+    ) -> Result<()> {
         let shared = if params.in_place == 0 { 8 * self.slots } else { 0 };
         let threads = threads(cx, self.slots / 2, TOP_K_SORT.threads)?;
-        let grid = Grid::blocks([params.rows as usize, 1, 1]).threads(threads).shared(cx.u32(shared)?);
-        cx.launch(TOP_K_SORT, grid, &[cx.scratch(), positions, threshold], &params)
+        let grid = Grid::blocks([rows, 1, 1]).threads(threads).shared(cx.u32(shared)?);
+        cx.launch(TOP_K_SORT, grid, &[cx.scratch(), positions, threshold], params)
     }
+}
+
+impl GumbelTopK {
+    /// Bytes for lists and histograms of the rows selected from at once.
+    pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
+        let [b, n] = [ins[0].dims[0], ins[0].dims[1]];
+        if n <= SHARED_SLOTS {
+            return 0;
+        }
+        let plan = Plan::new([b, n], self.k);
+        plan.rows * plan.row_words * 4
+    }
+
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        let [b, n] = [ins[0].dims[0], ins[0].dims[1]];
+        if n <= SHARED_SLOTS {
+            return lines(self, cx, &ins[0], outs);
+        }
+        let plan = Plan::new([b, n], self.k);
+        for row in (0..b).step_by(plan.rows) {
+            let rows = plan.rows.min(b - row);
+            let from = |start: Argument, width: usize| start.after_words(row * width);
+            let params = plan.select(self, cx, [row, rows], from((&ins[0]).into(), n))?;
+            let outs = [from((&outs[0]).into(), self.k), from((&outs[1]).into(), 1)];
+            plan.sort(cx, rows, &params, outs)?;
+        }
+        Ok(())
+    }
+}
+
+/// Short rows.
+fn lines(op: &GumbelTopK, cx: &Cx, logits: &In, outs: &[Out]) -> Result<()> {
+    let [b, n] = [logits.dims[0], logits.dims[1]];
+    let slots = n.next_power_of_two().max(2);
+    let params = SamplingParams {
+        drawn: cx.u32(op.k)?,
+        slots: cx.u32(slots)?,
+        ..SamplingParams::new(cx, &op.words, n, 0, 1)?
+    };
+    let threads = threads(cx, slots / 2, TOP_K_LINE_F32.threads)?;
+    let grid = Grid::blocks([b, 1, 1]).threads(threads).shared(cx.u32(8 * slots)?);
+    let pointers = [logits.into(), (&outs[0]).into(), (&outs[1]).into()];
+    cx.launch(TOP_K_LINE_F32, grid, &pointers, &params)
 }
