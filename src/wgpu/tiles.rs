@@ -67,7 +67,7 @@ pub(crate) fn block_of_thread(rows: usize, cols: usize) -> [u32; 3] {
     let rows = tile_m(rows).clamp(4, 16);
     // Loads decide: a step has one for each row and each column of a block, those past the end too.
     let loads = |width: &usize| cols.div_ceil(width * THREADS) * (rows + width);
-    let width = [16, 14, 12, 10, 8].into_iter().min_by_key(loads).unwrap_or(16);
+    let width = [24, 20, 16, 14, 12, 10, 8].into_iter().min_by_key(loads).unwrap_or(16);
     [rows as u32, width as u32, THREADS as u32]
 }
 
