@@ -151,6 +151,17 @@ fn views_of_16_bits_have_gradients() {
 }
 
 #[test]
+fn kernels_in_cuda_refuse_16_bits() {
+    on_each_device(crate::device::Arms { wgpu: false, cuda: true }, |device| {
+        if device.kind() == crate::DeviceKind::Cuda {
+            let x = half(&random([3, 5], 1)).to_device(device).unwrap();
+            let refused = ops::sum_all(&x);
+            assert!(matches!(refused, Err(Error::Unsupported { op: "sum", .. })), "{refused:?}");
+        }
+    });
+}
+
+#[test]
 fn misuse_is_a_typed_error() {
     let x = random([3], 1);
     let refused = |x: &Tensor, to| matches!(convert(x, to), Err(Error::DType { op: "convert", .. }));
