@@ -1,10 +1,14 @@
-// The convolution of gather.wgsl as a product of tiles (product.wgsl): implicit GEMM, blocked in registers.
+// The convolution of gather.wgsl as the product of operands.wgsl: implicit GEMM, in tiles of workgroup memory (tiles.wgsl)
+// or in registers alone (registers.wgsl).
 //
 // The ladder, 20 images of 64 channels and 13 by 13 pixels to 64 channels, 3 by 3, on software Vulkan of two cores
-// (they pick nothing for a GPU):
-//   naive.wgsl     a thread per element of y, every operand from memory: 530 ms;
-//   tiled          tiles in workgroup memory, so that an operand is fetched once a tile; four elements a thread: 200 to 220 ms;
-//   blocked        8 by 8 elements a thread in registers, so that a value from the tile serves eight multiply-adds: 80 ms.
+// (`cargo xtask bench --device wgpu ladder`; its times pick nothing for a GPU):
+//   naive.wgsl     a thread per element of y, every operand from memory: 549 ms;
+//   tiled          tiles in workgroup memory, so that an operand is fetched once a tile; four elements a thread: 161 ms;
+//   blocked        8 by 8 elements a thread in registers, so that a value from the tile serves eight multiply-adds: 45 ms
+//                  (80 ms as loops: written out, the block stays in registers);
+//   registers      16 by up to 24 elements a thread and no workgroup memory, which is no nearer on a processor: 16.5 ms;
+//   winograd.wgsl  a quarter of the products, for two passes over memory more: 14 ms.
 fn column_of(n: u32) -> Column {
     let pixel = pixel_of(n);
     let row = i32(pixel.y) * params.row_step + params.row;
