@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// Arithmetic is in [`F32`](DType::F32). Convolutions, linear layers, products of matrices, attention, sums and functions
 /// of elements also take operands that are all [`F16`](DType::F16): they compute and add up in `f32` and round each result
-/// once. [`convert`](crate::ops::convert) leads from one to the other. Images may be [`U8`](DType::U8), indices are [`I32`](DType::I32) and random
+/// once. [`convert`](crate::ops::convert()) leads from one to the other. Images may be [`U8`](DType::U8), indices are [`I32`](DType::I32) and random
 /// words [`U32`](DType::U32). [`F64`](DType::F64) exists on the CPU alone: there every operation runs its plain-loop
 /// specification, which is what gradient checks compare against (see [`crate::check`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
