@@ -60,8 +60,8 @@ impl Blocks {
     }
 }
 
-/// ROWS, COLS and THREADS for so many rows and columns. Twice the block takes llvmpipe six times as long to compile and
-/// runs hardly faster.
+/// ROWS, COLS and THREADS for so many rows and columns. 16 rows at most, because 32 take llvmpipe several times as long
+/// to compile.
 pub(crate) fn block_of_thread(rows: usize, cols: usize) -> [u32; 3] {
     const THREADS: usize = 8;
     let rows = tile_m(rows).clamp(4, 16);
