@@ -1,6 +1,8 @@
 //! The same numbers in another float format: between f32, f16 and bf16.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "wgpu")]
@@ -31,7 +33,7 @@ fn converts(dtype: DType) -> bool {
 
 impl Op for Convert {
     const NAME: &'static str = "convert";
-    crate::arms!(cpu, wgpu);
+    crate::arms!(cpu, wgpu, cuda);
 
     /// Operand: x, f32, f16 or bf16.
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
