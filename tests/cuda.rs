@@ -3,6 +3,7 @@
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod interop_cuda;
 mod launches;
 mod report;
 
@@ -20,6 +21,7 @@ fn launches_memory_and_limits() {
     memory_is_reused(&device);
     running_out_is_an_error(&device);
     long_sums_do_not_depend_on_the_rest(&device);
+    interop_cuda::check();
     // Asking again gives the same device, whose tensors may meet.
     assert!(Device::cuda(0).unwrap().same(&device));
     let absent = Device::cuda(4096).unwrap_err();

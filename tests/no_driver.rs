@@ -50,10 +50,11 @@ fn driver(folder: &Path, code: &str) -> Option<()> {
 /// Every function that the crate looks for, answering `code`, but for those of `own`.
 fn every_function(own: &str, code: i32) -> String {
     let names = "cuCtxGetCurrent cuCtxSetCurrent cuDeviceGet cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetName \
-        cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRetain cuDriverGetVersion cuGetErrorName cuGetErrorString cuInit \
+        cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRetain cuDriverGetVersion cuEventCreate cuEventDestroy_v2 \
+        cuEventRecord cuGetErrorName cuGetErrorString cuInit \
         cuLaunchKernel cuMemAlloc_v2 cuMemFree_v2 cuMemcpyDtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyHtoDAsync_v2 \
         cuMemsetD8Async cuModuleGetFunction cuModuleLoadData cuModuleUnload cuStreamCreate cuStreamDestroy_v2 \
-        cuStreamSynchronize";
+        cuStreamSynchronize cuStreamWaitEvent";
     let rest = names.split_whitespace().filter(|name| !own.contains(&format!("{name}(")));
     own.to_owned() + &rest.map(|name| format!("int {name}() {{ return {code}; }}\n")).collect::<String>()
 }

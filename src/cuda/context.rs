@@ -39,6 +39,9 @@ const SYMBOLS: &[&[u8]] = &[
     b"cuDevicePrimaryCtxRelease_v2\0",
     b"cuDevicePrimaryCtxRetain\0",
     b"cuDriverGetVersion\0",
+    b"cuEventCreate\0",
+    b"cuEventDestroy_v2\0",
+    b"cuEventRecord\0",
     b"cuGetErrorName\0",
     b"cuGetErrorString\0",
     b"cuInit\0",
@@ -55,6 +58,7 @@ const SYMBOLS: &[&[u8]] = &[
     b"cuStreamCreate\0",
     b"cuStreamDestroy_v2\0",
     b"cuStreamSynchronize\0",
+    b"cuStreamWaitEvent\0",
 ];
 
 /// The devices that are open, by ordinal: asking again gives the same one.
@@ -111,6 +115,26 @@ impl Cuda {
         let context = CudaContext::new(ordinal).map_err(|e| failed("the primary context", e))?;
         // SAFETY: all of this crate's work and allocations are on one stream; other streams meet it through events.
         unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream().map_err(|e| failed("a stream", e))?;
+        Self::on(stream)
+    }
+
+    /// A device on a stream of the application, and in its context: all of its work goes there, in order with the
+    /// application's. Its kernels are loaded into that context, and its memory is its own. Every call makes another
+    /// device, whose tensors do not meet those of the others.
+    ///
+    /// # Errors
+    /// As [`Cuda::new`].
+    pub fn from_stream(stream: Arc<CudaStream>) -> Result<Arc<Self>> {
+        check_driver(stream.context().ordinal())?;
+        Ok(Arc::new(Self::on(stream)?))
+    }
+
+    fn on(stream: Arc<CudaStream>) -> Result<Self> {
+        let context = stream.context().clone();
+        let ordinal = context.ordinal();
+        let failed = |what: &str, e: DriverError| failure(&format!("cuda:{ordinal}"), what, e);
+        context.bind_to_thread().map_err(|e| failed("the context", e))?;
         let name = context.name().map_err(|e| failed("the device's name", e))?;
         let capability = context.compute_capability().map_err(|e| failed("the compute capability", e))?;
         if capability < CAPABILITY {
@@ -120,7 +144,6 @@ impl Cuda {
             );
             return Err(absent(ordinal, why));
         }
-        let stream = context.new_stream().map_err(|e| failed("a stream", e))?;
         let mut device = Cuda {
             ordinal,
             name,
@@ -139,7 +162,7 @@ impl Cuda {
     /// Loads every embedded module and looks its kernels up.
     fn load(&mut self) -> Result<()> {
         for embedded in MODULES {
-            // SAFETY: the text ends with a zero (build.rs adds it); the context is current, since it was just made.
+            // SAFETY: the text ends with a zero (build.rs adds it); `on` made the context current.
             let module = unsafe { module::load_data(embedded.ptx.as_ptr().cast()) };
             let module = module.map_err(|e| self.failure(&format!("the kernels of {}", embedded.name), e))?;
             self.modules.push(Module(module));
@@ -162,6 +185,11 @@ impl Cuda {
     /// The ordinal it was opened by.
     pub fn ordinal(&self) -> usize {
         self.ordinal
+    }
+
+    /// The stream that all of its work goes to.
+    pub fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
     }
 
     /// Major and minor compute capability.

@@ -12,6 +12,7 @@ use crate::{
 };
 use cudarc::driver::{result, sys::CUresult};
 use std::{
+    any::Any,
     collections::BTreeMap,
     fmt,
     sync::{Arc, LazyLock},
@@ -48,20 +49,23 @@ fn class(bytes: usize) -> usize {
     bytes.checked_next_multiple_of(step).unwrap_or(usize::MAX)
 }
 
-/// A block of device memory with one owner; it returns to its device's pool when dropped.
+/// A block of device memory with one owner; it returns to its device's pool when dropped, or, if it is the
+/// application's, its owner is dropped.
 pub struct Block {
     device: Arc<Cuda>,
     /// Zero for an empty block.
     pointer: u64,
     bytes: usize,
     class: usize,
+    /// Who frees it, if it is not of the pool.
+    owner: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Block {
     /// A block of `bytes` bytes, contents unspecified; `what` names its use when memory runs out.
     pub fn new(device: &Arc<Cuda>, bytes: usize, what: &str) -> Result<Self> {
         let class = class(bytes);
-        let mut block = Block { device: device.clone(), pointer: 0, bytes, class: 0 };
+        let mut block = Block { device: device.clone(), pointer: 0, bytes, class: 0, owner: None };
         if bytes == 0 {
             return Ok(block);
         }
@@ -90,6 +94,21 @@ impl Block {
             filled.map_err(|e| device.failure(what, e))?;
         }
         Ok(block)
+    }
+
+    /// Memory of the application, which `owner` frees.
+    pub(super) fn foreign(
+        device: &Arc<Cuda>,
+        pointer: u64,
+        bytes: usize,
+        owner: Box<dyn Any + Send + Sync>,
+    ) -> Self {
+        Block { device: device.clone(), pointer, bytes, class: 0, owner: Some(owner) }
+    }
+
+    /// Whether it is the application's, and not to be written to.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.owner.is_some()
     }
 
     /// Its size in bytes.
@@ -159,7 +178,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.pointer == 0 {
+        if self.pointer == 0 || self.is_foreign() {
             return;
         }
         let mut pool = self.device.pool();

@@ -31,7 +31,8 @@ pub(crate) fn run<O: Op>(
     Ok(blocks)
 }
 
-/// Runs `op` with its results written over `state`. A block that another tensor shares is copied first.
+/// Runs `op` with its results written over `state`. A block that another tensor shares, or that is the
+/// application's, is copied first.
 pub(crate) fn run_in_place<O: Op>(
     op: &O,
     device: &Arc<Cuda>,
@@ -44,7 +45,7 @@ pub(crate) fn run_in_place<O: Op>(
     for (tensor, meta) in state.iter_mut().zip(results) {
         let start = (tensor.offset * tensor.dtype.size()) as u64;
         let Buffer::Cuda(block) = &mut tensor.buffer else { return Err(elsewhere::<O>(device)) };
-        if Arc::get_mut(block).is_none() {
+        if Arc::get_mut(block).is_none() || block.is_foreign() {
             *block = Arc::new(block.duplicate(O::NAME)?);
         }
         outs.push(Out { dims: meta.dims, dtype: meta.dtype, pointer: block.pointer() + start });
