@@ -2,7 +2,8 @@
 //!
 //! A folder holds the same files everywhere: `mod.rs` (formula, shapes, the public function, argument checks), `grad.rs`
 //! (what backward computes, with which kernel), `spec.rs` (the maths as plain loops: the judge of all the others),
-//! `cpu.rs`, `wgpu.rs`, `cuda.rs` (one device each) and `tests.rs`. Small kin share a folder.
+//! `cpu.rs`, `wgpu.rs`, `cuda.rs` (one device each), `products.rs` (the matrix products that GPUs make of it, if any) and
+//! `tests.rs`. Small kin share a folder.
 //!
 //! To add an operation: write `mod.rs`, `spec.rs`, `cpu.rs` and `tests.rs`, and name it in [`table`]. To bring it to
 //! another device: add the kernel file and the launch file, and name the device in its [`arms!`](crate::arms).

@@ -75,4 +75,11 @@ mod tests {
         let names: BTreeSet<_> = OPS.iter().map(|e| e.name).collect();
         assert_eq!(names.len(), OPS.len());
     }
+
+    #[test]
+    fn every_operation_has_kernels_for_every_device() {
+        let lacks = |e: &&Entry| e.arms != Arms { wgpu: true, cuda: true };
+        let names: Vec<_> = OPS.iter().filter(lacks).map(|e| e.name).collect();
+        assert!(names.is_empty(), "{names:?}");
+    }
 }

@@ -4,13 +4,14 @@
 mod composed;
 
 use foveate::{
-    Device, Dims, Rng, Tensor,
+    DType, Device, Dims, Rng, Tensor,
     cuda::Cuda,
     device::{Op, run, run_in_place},
     ops::{
         BatchNormConfig, Reduction,
         batch_norm::{BatchNorm, BatchNormEval, BatchNormGrad},
         concat::{Concat, Narrow, Pad},
+        convert::Convert,
         dropout::Dropout,
         elementwise::{
             Add, AddRelu, Binary, Div, Exp, Log, Mul, Relu, Scale, Sigmoid, Sqrt, Square, Sub, Swish, Tanh,
@@ -77,8 +78,7 @@ pub(crate) fn check(device: &Device, cuda: &Cuda) {
     steps(&bench);
     composed::check(&bench);
     let counted = bench.counted.into_inner();
-    let on_cuda = OPS.iter().filter(|op| op.arms.cuda).map(|op| op.name);
-    let missing: Vec<&str> = on_cuda.filter(|name| !counted.contains(name)).collect();
+    let missing: Vec<&str> = OPS.iter().map(|op| op.name).filter(|name| !counted.contains(name)).collect();
     assert!(missing.is_empty(), "no launches counted: {missing:?}");
 }
 
@@ -93,6 +93,7 @@ fn elements(bench: &Bench) {
     }
     each!(Relu Tanh Sigmoid Exp Log Swish Sqrt Square; Add Sub Mul Div AddRelu);
     bench.takes(1, &Scale { factor: 2.0, shift: 1.0 }, &[&x]);
+    bench.takes(1, &Convert { to: DType::F16 }, &[&x]);
     bench.takes(1, &Dropout { p: 0.5, words: Rng::new(1).reserve(840) }, &[&x]);
     // Nothing to do: nothing is launched.
     bench.takes(0, &Unary::<Tanh>::default(), &[&bench.full([0, 4])]);
