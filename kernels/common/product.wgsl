@@ -3,13 +3,15 @@
 //   c[z][m, n] = (c[z][m, n] if ADD) + scale * (sum over k of a[z][m, k] * b[z][k, n]) + (bias[m or n] if there is one)
 //
 // An index i of an axis lies i / inner * outer + i % inner * step elements from the first, with outer and step for each
-// operand: so m may run over two axes of a tensor that are not neighbours. A long k may be cut into `splits`, whose sums
-// are `c_split` apart.
+// operand: so m may run over two axes of a tensor that are not neighbours. A long k is cut into pieces of `k_per_piece`,
+// whose sums are added up one after another: here, if LONG, or by add_parts.wgsl, if each is a split of its own, whose
+// sums are `c_split` apart.
 //
 // A workgroup computes a tile of TILE_M by TILE_N, as product_tiles.wgsl or product_registers.wgsl says. Every element is
-// one chain of multiply-adds in ascending k, so its bits do not depend on the tile that it is in. Bindings are those of
+// one chain of multiply-adds in ascending k, or one for each piece, so its bits do not depend on the tile that it is in. Bindings are those of
 // product_apart.wgsl, product_within.wgsl or product_bias.wgsl.
 const ADD: u32 = 0u;
+const LONG: u32 = 0u;
 // How the operands and the result are stored: f32 or f16. Sums are f32.
 alias ElementA = f32;
 alias ElementB = f32;
@@ -30,7 +32,7 @@ struct ProductParams {
     z_first: u32, // number of the first product, split, of this launch
     z_count: u32,
     splits: u32,
-    k_per_split: u32,
+    k_per_piece: u32,
     a_batch: u32,
     a_m_outer: u32,
     a_m: u32,
@@ -76,6 +78,21 @@ fn col_at(tile: Tile, n: u32) -> u32 {
     return tile.b + offset(n, params.n_inner, params.b_n_outer, params.b_n);
 }
 
+var<private> totals: array<vec4<f32>, COLS * QUADS>; // of the pieces so far, if LONG
+
+// Sums the steps k_first..k_end piece by piece.
+fn pieces(thread: u32, tile: Tile, k_first: u32, k_end: u32) {
+    for (var k = k_first; k < k_end; k += params.k_per_piece) {
+        product(thread, tile, k, min(k + params.k_per_piece, k_end));
+        for (var at = 0u; at < COLS * QUADS; at++) { // unrolled
+            totals[at] = select(totals[at] + sums[at], sums[at], k == k_first);
+        }
+    }
+    for (var at = 0u; at < COLS * QUADS; at++) { // unrolled
+        sums[at] = totals[at];
+    }
+}
+
 fn write(thread: u32, tile: Tile, c_start: u32) {
     var rows: array<u32, ROWS>; // where they begin
     for (var i = 0u; i < ROWS; i++) { // unrolled
@@ -114,10 +131,13 @@ fn product_f32(
     let tile_n = params.n_first + at % across * TILE_N;
     let tile_m = params.m_first + at / across % down * TILE_M;
     let item = z / params.splits;
-    let k_first = z % params.splits * params.k_per_split;
-    let k_end = min(k_first + params.k_per_split, params.k);
+    let k_first = z % params.splits * params.k_per_piece;
 
     let tile = Tile(tile_m, tile_n, params.a_first + item * params.a_batch, params.b_first + item * params.b_batch);
-    product(thread, tile, k_first, k_end);
+    if LONG != 0u {
+        pieces(thread, tile, 0u, params.k);
+    } else {
+        product(thread, tile, k_first, min(k_first + params.k_per_piece, params.k));
+    }
     write(thread, tile, params.c_first + item * params.c_batch + z % params.splits * params.c_split);
 }

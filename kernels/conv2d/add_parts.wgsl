@@ -1,5 +1,7 @@
-// sum[e] = (sum[e] if `add`, else 0) + parts[0, e] + parts[1, e] + ..., in this order.
+// sum[e] = scale * (parts[0, e] + parts[1, e] + ...), in this order; what is in sum[e] comes first, last or not at all.
 const THREADS: u32 = 64u;
+const FIRST: u32 = 1u; // `onto`
+const LAST: u32 = 2u;
 alias Element = f32; // of the sum: or f16
 
 struct AddPartsParams {
@@ -7,7 +9,8 @@ struct AddPartsParams {
     sum_first: u32,
     parts: u32,
     elements: u32,
-    add: u32,
+    onto: u32,
+    scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: AddPartsParams;
@@ -25,12 +28,12 @@ fn add_parts_f32(
     if at >= params.elements {
         return;
     }
-    var total = 0.0;
-    if params.add != 0u {
-        total = f32(sum[params.sum_first + at]);
-    }
+    let there = f32(sum[params.sum_first + at]);
+    var total = select(0.0, there, params.onto == FIRST);
     for (var part = 0u; part < params.parts; part++) {
-        total += parts[params.parts_first + part * params.elements + at];
+        let value = parts[params.parts_first + part * params.elements + at];
+        total = select(total + value, value, part == 0u && params.onto != FIRST);
     }
-    sum[params.sum_first + at] = Element(total);
+    total *= params.scale;
+    sum[params.sum_first + at] = Element(select(total, there + total, params.onto == LAST));
 }

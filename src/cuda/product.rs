@@ -9,9 +9,6 @@ use bytemuck::NoUninit;
 
 /// Columns of the tile that a block makes: `TILE_N` of `common/product.cuh`.
 const TILE_N: usize = 128;
-/// Steps along k from which it is cut into pieces, and how many of them at most.
-const PIECE: usize = 512;
-const PIECES: usize = 64;
 /// Tiles that keep a large GPU busy: with fewer, each piece of k has a block of its own.
 const TILES: usize = 128;
 /// Blocks up to which they do, for the sake of the scratch that their sums take.
@@ -59,13 +56,6 @@ struct ProductParams {
     scale: f32,
 }
 
-/// How many pieces k is cut into, and how long they are. It follows from k alone, and so does the order of a sum.
-fn pieces(k: usize) -> (usize, usize) {
-    let pieces = k.div_ceil(PIECE).clamp(1, PIECES);
-    let each = k.div_ceil(pieces).next_multiple_of(16).max(16);
-    (k.div_ceil(each).max(1), each)
-}
-
 /// Tiles of so many rows that cover all results.
 fn tiles(product: &Product, rows: usize) -> usize {
     product.m.len.div_ceil(rows) * product.n.len.div_ceil(TILE_N) * product.batch
@@ -82,7 +72,7 @@ fn rows(product: &Product) -> usize {
 
 /// How many blocks share the pieces of k: one, or as many as there are. It changes no bit.
 fn splits(product: &Product) -> usize {
-    let (tiles, (pieces, _)) = (tiles(product, rows(product)), pieces(product.k.len));
+    let (tiles, (pieces, _)) = (tiles(product, rows(product)), product.pieces());
     if tiles < TILES && tiles * pieces <= BLOCKS { pieces } else { 1 }
 }
 
@@ -122,7 +112,7 @@ impl Cx<'_> {
         let params = self.product_params(product, splits)?;
         let (kernel, rows) = match rows(product) {
             16 => (PRODUCT_16_F32, 16),
-            64 if splits == pieces(product.k.len).0 => (PRODUCT_64_F32, 64),
+            64 if splits == product.pieces().0 => (PRODUCT_64_F32, 64),
             _ => (PRODUCT_32_F32, 32),
         };
         let tiles = tiles(product, rows);
@@ -137,7 +127,7 @@ impl Cx<'_> {
     }
 
     fn product_params(&self, product: &Product, splits: usize) -> Result<ProductParams> {
-        let (_, each) = pieces(product.k.len);
+        let (_, each) = product.pieces();
         Ok(ProductParams {
             a: product.a.into(),
             b: product.b.into(),

@@ -68,7 +68,19 @@ pub(crate) struct Product {
     pub(crate) swapped: bool,
 }
 
+/// Steps along k from which it is cut into pieces, and how many of them at most.
+const PIECE: usize = 512;
+const PIECES: usize = 64;
+
 impl Product {
+    /// How many pieces k is cut into, and how long they are. It follows from k alone, and so does the order of a sum: the
+    /// pieces' sums are added up one after another, whether one block makes them all or each has its own.
+    pub(crate) fn pieces(&self) -> (usize, usize) {
+        let k = self.k.len;
+        let each = k.div_ceil(k.div_ceil(PIECE).clamp(1, PIECES)).next_multiple_of(16).max(16);
+        (k.div_ceil(each).max(1), each)
+    }
+
     /// One product of matrices in the given layouts.
     pub(crate) fn new(
         (m, k, n): (impl Into<Axis>, impl Into<Axis>, impl Into<Axis>),

@@ -43,7 +43,7 @@ pub use interop::Region;
 pub use kernel::{Kernel, Params, Tuning, element};
 pub use launch::{Cx, Groups, In, Out, Runs, Slice, View, times};
 pub use pool::Buffer;
-pub(crate) use product::sum_parts;
+pub(crate) use product::{Onto, sum_parts};
 pub use recorder::{Counts, LAUNCHES_PER_SUBMISSION};
 pub use reflect::{Access, Facts};
 pub use rows::{ROW_THREADS, lanes, row_groups};

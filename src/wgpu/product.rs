@@ -11,7 +11,7 @@ use std::ops::Range;
 crate::wgpu_params! {
     struct ProductParams {
         a_first: u32, b_first: u32, c_first: u32, m_first: u32, m_end: u32, n_first: u32, n_end: u32, k: u32,
-        m_inner: u32, n_inner: u32, k_inner: u32, z_first: u32, z_count: u32, splits: u32, k_per_split: u32,
+        m_inner: u32, n_inner: u32, k_inner: u32, z_first: u32, z_count: u32, splits: u32, k_per_piece: u32,
         a_batch: u32, a_m_outer: u32, a_m: u32, a_k_outer: u32, a_k: u32,
         b_batch: u32, b_k_outer: u32, b_k: u32, b_n_outer: u32, b_n: u32,
         c_batch: u32, c_split: u32, c_m_outer: u32, c_m: u32, c_n_outer: u32, c_n: u32, scale: f32, bias_first: u32,
@@ -22,10 +22,10 @@ crate::wgpu_params! {
 mod apart {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_apart"],
-        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, ElementA, ElementB, ElementC],
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
-            [8, 64, 16, 8, 1, 1, 1, 0, 0], [16, 64, 16, 8, 2, 0, 0, 0, 0], [32, 64, 16, 8, 4, 0, 0, 0, 0],
-            [64, 64, 16, 8, 8, 0, 0, 0, 0], [64, 64, 16, 4, 4, 0, 0, 0, 0], [8, 64, 16, 4, 2, 0, 1, 1, 1],
+            [8, 64, 16, 8, 1, 1, 0, 1, 0, 0], [16, 64, 16, 8, 2, 0, 1, 0, 0, 0], [32, 64, 16, 8, 4, 0, 1, 0, 0, 0],
+            [64, 64, 16, 8, 8, 0, 1, 0, 0, 0], [64, 64, 16, 4, 4, 0, 1, 0, 0, 0], [8, 64, 16, 4, 2, 0, 1, 1, 1, 1],
         ];
     }
 }
@@ -33,9 +33,9 @@ mod apart {
 mod apart_in_registers {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_apart"],
-        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, ElementA, ElementB, ElementC],
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
-            [16, 16, 8, 1, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1],
+            [16, 16, 8, 1, 0, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1, 1],
         ];
     }
 }
@@ -43,9 +43,9 @@ mod apart_in_registers {
 mod biased {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_bias"],
-        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, ElementA, ElementB, ElementC],
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
-            [8, 64, 16, 8, 1, 1, 0, 0, 0], [64, 64, 16, 8, 8, 0, 1, 1, 1],
+            [8, 64, 16, 8, 1, 1, 0, 0, 0, 0], [64, 64, 16, 8, 8, 0, 1, 1, 1, 1],
         ];
     }
 }
@@ -53,9 +53,9 @@ mod biased {
 mod biased_in_registers {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_bias"],
-        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, ElementA, ElementB, ElementC],
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
-            [16, 16, 8, 1, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1],
+            [16, 16, 8, 1, 0, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1, 1],
         ];
     }
 }
@@ -63,9 +63,9 @@ mod biased_in_registers {
 mod within {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_within"],
-        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, ElementA, ElementB, ElementC],
+        params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
-            [8, 64, 16, 8, 1, 1, 0, 0, 0], [64, 64, 16, 8, 8, 0, 1, 1, 1],
+            [8, 64, 16, 8, 1, 1, 0, 0, 0, 0], [64, 64, 16, 8, 8, 0, 1, 1, 1, 1],
         ];
     }
 }
@@ -73,9 +73,9 @@ mod within {
 mod within_in_registers {
     crate::wgpu_kernel! {
         op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_within"],
-        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, ElementA, ElementB, ElementC],
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
-            [16, 16, 8, 1, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1],
+            [16, 16, 8, 1, 0, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1, 1],
         ];
     }
 }
@@ -83,7 +83,7 @@ mod within_in_registers {
 mod add_parts {
     crate::wgpu_params! {
         pub(super) struct AddPartsParams {
-            parts_first: u32, sum_first: u32, parts: u32, elements: u32, add: u32,
+            parts_first: u32, sum_first: u32, parts: u32, elements: u32, onto: u32, scale: f32,
         }
     }
     crate::wgpu_kernel! {
@@ -93,9 +93,7 @@ mod add_parts {
     pub(super) const THREADS: usize = 64;
 }
 
-/// Steps along k that are worth a part of their own.
-const PART: usize = 512;
-/// Workgroups up to which k is cut into parts.
+/// Workgroups up to which each piece of k has some of its own, for the sake of the scratch that their sums take.
 const GROUPS: usize = 512;
 
 impl Axis {
@@ -145,38 +143,44 @@ struct Work {
 }
 
 impl Product {
-    /// How many parts k is cut into: enough workgroups for a large device, parts long enough to be worth their memory.
-    /// It depends on the shapes alone, so that results do.
+    /// How many workgroups share the pieces of k: one, or as many as there are. It changes no bit.
     fn splits(&self) -> usize {
         let tiles = self.m.len.div_ceil(tile_m(self.m.len)) * self.n.len.div_ceil(TILE_N) * self.batch;
-        (GROUPS / tiles.max(1)).clamp(1, self.k.len.div_ceil(PART).max(1))
+        let (pieces, _) = self.pieces();
+        if tiles * pieces <= GROUPS { pieces } else { 1 }
     }
 
-    /// Words of scratch for the sums of the parts of a long k.
+    /// Words of scratch for the sums of the pieces of a long k.
     pub(crate) fn parts(&self) -> usize {
         let splits = self.oriented(TILE_N).splits();
         if splits == 1 { 0 } else { splits * self.batch * self.m.len * self.n.len }
     }
 
-    /// Runs it with k in one piece.
+    /// Runs it without scratch.
     pub(crate) fn run(&self, cx: &Cx, a: &View, b: &View, c: &View) -> Result<()> {
         self.oriented(TILE_N).launches(cx, 1, [a, b, c], None)
     }
 
-    /// Runs it with k in one piece and adds `bias`, an element for each column of c.
+    /// Runs it without scratch and adds `bias`, an element for each column of c.
     pub(crate) fn run_with_bias(&self, cx: &Cx, a: &View, b: &View, bias: &View, c: &View) -> Result<()> {
         self.oriented(TILE_N).launches(cx, 1, [a, b, c], Some(bias))
     }
 
-    /// Runs it with a long k in parts, whose sums go to scratch of [`Product::parts`] words. The results must fill `c`.
+    /// Runs it with the pieces of a long k side by side, whose sums go to scratch of [`Product::parts`] words. The results must fill `c`.
     pub(crate) fn run_in_parts(&self, cx: &Cx, a: &View, b: &View, c: &View, parts: &View) -> Result<()> {
         let product = self.oriented(TILE_N);
         let splits = product.splits();
         if splits == 1 || c.dims.elements() == 0 {
             return product.launches(cx, 1, [a, b, c], None);
         }
-        Product { add: false, ..product }.launches(cx, splits, [a, b, &first(parts, self.parts())], None)?;
-        sum_parts(cx, &first(parts, self.parts()), c, splits, self.add)
+        Product { add: false, scale: 1.0, ..product }.launches(
+            cx,
+            splits,
+            [a, b, &first(parts, self.parts())],
+            None,
+        )?;
+        let onto = if self.add { Onto::Last } else { Onto::Nothing };
+        sum_scaled(cx, &first(parts, self.parts()), c, splits, onto, self.scale)
     }
 
     fn launches(&self, cx: &Cx, splits: usize, [a, b, c]: [&View; 3], bias: Option<&View>) -> Result<()> {
@@ -207,16 +211,12 @@ impl Product {
         Ok(())
     }
 
-    fn k_per_split(&self, splits: usize) -> usize {
-        self.k.len.div_ceil(splits).next_multiple_of(16).max(16)
-    }
-
     /// The elements of a, b and c that some work touches.
     fn spans(&self, work: &Work, splits: usize) -> [Range<usize>; 3] {
         let items = work.z.start / splits..work.z.end.div_ceil(splits);
-        let per_split = self.k_per_split(splits);
-        let k = if items.len() == 1 {
-            let [start, end] = [work.z.start % splits, (work.z.end - 1) % splits + 1].map(|s| s * per_split);
+        let (_, piece) = self.pieces();
+        let k = if items.len() == 1 && splits > 1 {
+            let [start, end] = [work.z.start % splits, (work.z.end - 1) % splits + 1].map(|s| s * piece);
             start.min(self.k.len)..end.min(self.k.len)
         } else {
             0..self.k.len
@@ -262,7 +262,7 @@ impl Product {
             z_first: work.z.start as u32,
             z_count: work.z.len() as u32,
             splits: splits as u32,
-            k_per_split: self.k_per_split(splits) as u32,
+            k_per_piece: self.pieces().1 as u32,
             a_batch: self.a.batch as u32,
             a_m_outer: self.a.rows.outer as u32,
             a_m: self.a.rows.step as u32,
@@ -301,7 +301,8 @@ impl Product {
             Blocks::Registers(_) => in_registers,
         };
         let [a, b, c] = views.map(|view| element(view.dtype));
-        cx.launch(kernel, &blocks.tuning(&[self.add.into(), a, b, c]), &params, &slices, groups)
+        let long = splits == 1 && self.pieces().0 > 1;
+        cx.launch(kernel, &blocks.tuning(&[self.add.into(), long.into(), a, b, c]), &params, &slices, groups)
     }
 }
 
@@ -310,8 +311,24 @@ fn first<'a>(view: &View<'a>, elements: usize) -> View<'a> {
     View { dims: [elements].into(), ..*view }
 }
 
-/// sum = (sum, if `add`, else 0) + the `count` parts one after another, which follow each other in `parts`.
-pub(crate) fn sum_parts(cx: &Cx, parts: &View, sum: &View, count: usize, add: bool) -> Result<()> {
+/// What is done with the elements that a sum of parts meets.
+#[derive(Clone, Copy)]
+pub(crate) enum Onto {
+    /// They are written over.
+    Nothing = 0,
+    /// The parts are added to them one after another.
+    First = 1,
+    /// They are added to the sum of the parts.
+    Last = 2,
+}
+
+/// sum = the `count` parts one after another, which follow each other in `parts`, and what is there as `onto` says.
+pub(crate) fn sum_parts(cx: &Cx, parts: &View, sum: &View, count: usize, onto: Onto) -> Result<()> {
+    sum_scaled(cx, parts, sum, count, onto, 1.0)
+}
+
+/// As [`sum_parts`], with a factor of all that it sums.
+fn sum_scaled(cx: &Cx, parts: &View, sum: &View, count: usize, onto: Onto, scale: f32) -> Result<()> {
     let elements = sum.dims.elements();
     let slices = [cx.bind(parts)?, cx.bind(sum)?];
     let params = add_parts::AddPartsParams {
@@ -319,7 +336,8 @@ pub(crate) fn sum_parts(cx: &Cx, parts: &View, sum: &View, count: usize, add: bo
         sum_first: slices[1].first,
         parts: count as u32,
         elements: elements as u32,
-        add: add.into(),
+        onto: onto as u32,
+        scale,
     };
     let groups = cx.groups(elements.div_ceil(add_parts::THREADS))?;
     cx.launch(&add_parts::F32, &[element(sum.dtype)], &params, &slices, groups)

@@ -7,7 +7,7 @@ use crate::{
     device::{Areas, Meta},
     error::{Error, Result},
     ops::convert::wgpu::convert,
-    wgpu::{Blocks, Cx, In, Out, TILE_N, View, block_of_thread, element, sum_parts, tile},
+    wgpu::{Blocks, Cx, In, Onto, Out, TILE_N, View, block_of_thread, element, sum_parts, tile},
 };
 use std::ops::Range;
 
@@ -353,7 +353,7 @@ impl Conv2dGradWeight {
         let runs = cx.cut(s.batch, |run| [(*x, images(x, run)), (*dy, images(dy, run))])?;
         let sum = if dw.dtype.is_half() && runs.len() > 1 { &View { dims: dw.dims, ..wide } } else { dw };
         if runs.is_empty() {
-            return sum_parts(cx, &parts, dw, 0, false);
+            return sum_parts(cx, &parts, dw, 0, Onto::Nothing);
         }
         for (at, run) in runs.iter().enumerate() {
             let pixels = run.len() * s.output[0] * s.output[1];
@@ -361,7 +361,8 @@ impl Conv2dGradWeight {
             let splits = pixels.div_ceil(per_split);
             let params = grad_weight_params(&s, run.len(), splits, per_split);
             self.sum(cx, params, [(x, images(x, run)), (dy, images(dy, run))], &parts, s.groups)?;
-            sum_parts(cx, &parts, sum, splits, at > 0)?;
+            let onto = if at > 0 { Onto::First } else { Onto::Nothing };
+            sum_parts(cx, &parts, sum, splits, onto)?;
         }
         if std::ptr::eq(sum, dw) { Ok(()) } else { convert(cx, sum, dw) }
     }

@@ -5,7 +5,7 @@ use crate::{
     device::{Meta, Op, Product},
     error::{Error, Result},
     ops::cross_attention::wgpu::{groups_of_rows, lanes, softmax_rows},
-    wgpu::{Cx, In, Out, View, sum_parts},
+    wgpu::{Cx, In, Onto, Out, View, sum_parts},
 };
 use std::ops::Range;
 
@@ -136,7 +136,7 @@ impl GatedAttentionGrad {
             let own = runs * s.hidden;
             let start = sums.start + which * own;
             if let Some(sum) = sum {
-                sum_parts(cx, &View { dims: [own].into(), start, ..sums }, sum, runs, false)?;
+                sum_parts(cx, &View { dims: [own].into(), start, ..sums }, sum, runs, Onto::Nothing)?;
             }
         }
         for (matrix, gradient) in [(dv, &to_tanh), (du, &to_sigmoid)] {

@@ -80,9 +80,8 @@ impl Linear {
 /// A fully connected layer: `x (.., I)`, `weight (O, I)` and optional `bias (O)` to `x Wᵀ + b` of shape `(.., O)`.
 /// All f32, or all f16, added up in f32.
 ///
-/// A row of the result has the same bits whatever the other rows; through wgpu this holds up to 512 inputs, since how longer
-/// sums are cut follows from the number of rows too. Errors: a last axis of `x` or a bias that does not fit
-/// the weight. Gradients: `dx = dy W`, `dW = dyᵀ x`, `db = Σ dy` over the rows.
+/// A row of the result has the same bits whatever the other rows. Errors: a last axis of `x` or a bias that does not fit the
+/// weight. Gradients: `dx = dy W`, `dW = dyᵀ x`, `db = Σ dy` over the rows.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};

@@ -100,8 +100,7 @@ impl Op for MatMul {
 /// The matrix product of `a (.., M, K)` and `b (.., K, N)`, of shape `(.., M, N)`. Leading axes broadcast as in
 /// [`add`](crate::ops::add), so that one matrix can meet a batch of others. Both operands are f32, or both f16, whose products are added up in f32.
 ///
-/// An element has the same bits whatever the number of rows, columns and batches around it; through wgpu this holds for an
-/// inner axis of up to 512, since how longer sums are cut follows from the other sizes too. Errors: operands with fewer
+/// An element has the same bits whatever the number of rows, columns and batches around it. Errors: operands with fewer
 /// than two axes, inner axes that differ, leading axes that do not broadcast. Gradients: `da = dc bᵀ`, `db = aᵀ dc`,
 /// summed over the axes along which an operand was repeated.
 ///

@@ -5,7 +5,7 @@ use super::{Noise, PerturbedTopK, PerturbedTopKGrad, row_words};
 use crate::{
     device::{Areas, Meta},
     error::Result,
-    wgpu::{Cx, In, Out, View, sum_parts},
+    wgpu::{Cx, In, Onto, Out, View, sum_parts},
 };
 use std::ops::Range;
 
@@ -214,6 +214,6 @@ impl PerturbedTopKGrad {
                 cx.launch(&grad::F32, &[], &params, &slices[2..], groups(threads)?)?;
             }
         }
-        if runs > 1 { sum_parts(cx, &parts, dscores, runs, false) } else { Ok(()) }
+        if runs > 1 { sum_parts(cx, &parts, dscores, runs, Onto::Nothing) } else { Ok(()) }
     }
 }
