@@ -8,6 +8,7 @@ mod peer;
 mod python;
 mod report;
 mod server;
+mod turns;
 
 use crate::run::{cargo, output, run};
 use anyhow::{Context, Result, bail, ensure};

@@ -1,5 +1,6 @@
 //! One side of the comparison: a program that times a case on request. The protocol is in `benches/peers/README.md`.
 
+use super::turns;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -81,17 +82,20 @@ impl Server {
         server.greeting = server.read()?;
         server.cases = Deserialize::deserialize(&server.greeting["cases"])
             .with_context(|| format!("{name} greets with no list of cases: {}", server.greeting))?;
+        turns::stop(&server.child);
         Ok(server)
     }
 
-    /// One round of a case.
+    /// One round of a case. The program runs no longer than that.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Answer> {
         let Request { case, peer, threads, min_time } = request;
         let asked =
             json!({"case": case, "peer": peer, "rounds": 1, "threads": threads, "min_time": min_time});
         let Some(requests) = &mut self.requests else { bail!("{} was told to end", self.name) };
+        turns::resume(&self.child);
         writeln!(requests, "{asked}").with_context(|| format!("{} ended early", self.name))?;
         let answer = self.read()?;
+        turns::stop(&self.child);
         if let Some(error) = answer["error"].as_str() {
             bail!("{}: {error}", self.name);
         }
@@ -134,6 +138,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.requests.take());
+        turns::resume(&self.child);
         let _ = self.child.wait();
     }
 }
