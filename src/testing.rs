@@ -3,6 +3,9 @@
 //! [`judge`] runs an operation on each device it has a kernel for and holds the result against its specification in
 //! `f64`; [`judge_function`] does the same for a differentiable function, its gradients included, after central
 //! differences have confirmed the specification's gradients. Devices that are absent are reported as skipped.
+//!
+//! `FOVEATE_TEST_SIZE=small` is for devices that are slow because they check every access: property tests have fewer cases,
+//! operations run once, and operands of more than [`SMALL`] elements are left out.
 
 use crate::{
     DType, Device, DeviceKind, Dims, Result, Rng, Tape, Tensor, check,
@@ -98,6 +101,18 @@ pub(crate) fn on_each_device_with_f16(arms: Arms, mut body: impl FnMut(&Device))
     });
 }
 
+/// As [`on_each_device`], of those devices alone whose kernels take these operands of `O`. CUDA moves 16-bit floats without
+/// computing with them.
+fn on_each_device_for<O: Op>(ins: &[&Tensor], mut body: impl FnMut(&Device)) {
+    let half = ins.iter().any(|t| t.dtype().is_half());
+    let moves = |device: &Device| !O::WIDENS && device.kind() == DeviceKind::Cuda;
+    on_each_device(Arms { cuda: O::ARMS.cuda && !(half && O::WIDENS), ..O::ARMS }, |device| {
+        if !half || has_f16(device) || moves(device) {
+            body(device);
+        }
+    });
+}
+
 fn has_f16(device: &Device) -> bool {
     match device {
         Device::Cpu => true,
@@ -122,11 +137,40 @@ fn report(kind: DeviceKind, what: &str, why: &str) {
     file.and_then(|mut f| f.write_all(line.as_bytes())).expect("the test report can be written");
 }
 
+/// Elements of all operands and results together, up to which a case belongs to a run on small shapes.
+const SMALL: usize = 50_000;
+
+/// Whether this is a run on small shapes.
+fn only_small() -> bool {
+    static ONLY: LazyLock<bool> = LazyLock::new(|| match std::env::var("FOVEATE_TEST_SIZE").as_deref() {
+        Err(_) | Ok("all") => false,
+        Ok("small") => true,
+        Ok(other) => panic!("FOVEATE_TEST_SIZE is `{other}`, must be `all` or `small`"),
+    });
+    *ONLY
+}
+
+/// Whether a case of so many elements belongs to this run.
+pub(crate) fn wanted(elements: usize) -> bool {
+    !only_small() || elements <= SMALL
+}
+
+/// As [`wanted`], by operands and results.
+fn wants(ins: &[&Tensor], outs: &Metas) -> bool {
+    let ins = ins.iter().map(|t| t.elements());
+    wanted(ins.chain(outs.iter().map(|m| m.dims.elements())).sum())
+}
+
+/// How often an operation runs, to give the same bits each time. A run on small shapes is about single launches.
+fn runs() -> usize {
+    if only_small() { 1 } else { 3 }
+}
+
 /// Settings of a property test whose cases are the same in every run. [`judge`] compares errors, which are partly luck:
 /// among ever new cases some would fail in the end.
 pub(crate) fn cases(count: u32) -> proptest::test_runner::Config {
     proptest::test_runner::Config {
-        cases: count,
+        cases: if only_small() { count.div_ceil(8) } else { count },
         rng_seed: proptest::test_runner::RngSeed::Fixed(1),
         failure_persistence: None,
         ..Default::default()
@@ -183,11 +227,12 @@ pub(crate) fn judge<O: Op>(op: &O, ins: &[&Tensor]) {
     let metas = op
         .infer(&ins.iter().map(|t| crate::device::Meta::new(t.dims(), t.dtype())).collect::<Metas>())
         .unwrap_or_else(|e| panic!("{op:?} refuses {ins:?}: {e}"));
+    if !wants(ins, &metas) {
+        return;
+    }
     let truth = specification::<O, f64>(op, ins, &metas);
     let plain = specification::<O, f32>(op, ins, &metas);
-    let half = ins.iter().any(|t| t.dtype().is_half());
-    let each = if half { on_each_device_with_f16 } else { on_each_device };
-    each(O::ARMS, &mut |device: &Device| {
+    on_each_device_for::<O>(ins, |device| {
         let moved: Vec<Tensor> = ins.iter().map(|t| t.to_device(device).unwrap()).collect();
         let moved: Vec<&Tensor> = moved.iter().collect();
         let outs = run(op, &moved).unwrap_or_else(|e| panic!("{op:?} on {device}: {e}"));
@@ -207,7 +252,7 @@ pub(crate) fn judge<O: Op>(op: &O, ins: &[&Tensor]) {
                 "{place}: error {error:e}, allowed {bound:e} (plain f32 makes {allowed:e})"
             );
         }
-        for _ in 0..2 {
+        for _ in 1..runs() {
             let again = run(op, &moved).unwrap();
             for (a, b) in outs.iter().zip(&again) {
                 assert_eq!(bits(a), bits(b), "{op:?} on {device} gives other bits when run again");
@@ -247,15 +292,15 @@ pub(crate) fn judge_order<O: Op>(op: &O, ins: &[&Tensor], scores: &[Vec<f64>]) {
     let metas = op
         .infer(&ins.iter().map(|t| crate::device::Meta::new(t.dims(), t.dtype())).collect::<Metas>())
         .unwrap_or_else(|e| panic!("{op:?} refuses {ins:?}: {e}"));
+    if !wants(ins, &metas) {
+        return;
+    }
     let truth = &specification::<O, f64>(op, ins, &metas)[0].int;
     on_each_device(O::ARMS, |device| {
         let moved: Vec<Tensor> = ins.iter().map(|t| t.to_device(device).unwrap()).collect();
         let moved: Vec<&Tensor> = moved.iter().collect();
-        let runs: Vec<Tensor> = (0..3).map(|_| run(op, &moved).unwrap().remove(0)).collect();
-        assert!(
-            bits(&runs[0]) == bits(&runs[1]) && bits(&runs[0]) == bits(&runs[2]),
-            "{op:?} on {device}: other bits"
-        );
+        let runs: Vec<Tensor> = (0..runs()).map(|_| run(op, &moved).unwrap().remove(0)).collect();
+        assert!(runs.iter().all(|again| bits(again) == bits(&runs[0])), "{op:?} on {device}: other bits");
         let got = Numbers::<f64>::of(&runs[0]).unwrap().int;
         assert_eq!(got.len(), truth.len(), "{op:?} on {device}");
         let row = truth.len().checked_div(scores.len()).unwrap_or(0).max(1);

@@ -3,7 +3,8 @@
 //! next owner's first are on the same stream, in that order.
 //!
 //! `FOVEATE_POOL=off` gives every block its own allocation of exactly its size, filled with a pattern that reads as NaN:
-//! what a kernel leaves unwritten or reads beyond its tensor is then found out.
+//! what a kernel leaves unwritten or reads beyond its tensor is then found out. `FOVEATE_POOL=bare` does the same without
+//! the filling, for tools that notice reads of memory that nothing wrote (compute-sanitizer, the emulator's checking build).
 
 use super::Cuda;
 use crate::{
@@ -21,7 +22,9 @@ use std::{
 /// The driver's alignment, and the smallest class.
 const ALIGN: usize = 256;
 
-static REUSE: LazyLock<bool> = LazyLock::new(|| std::env::var("FOVEATE_POOL").map_or(true, |v| v != "off"));
+static REUSE: LazyLock<bool> =
+    LazyLock::new(|| !matches!(std::env::var("FOVEATE_POOL").as_deref(), Ok("off" | "bare")));
+static FILL: LazyLock<bool> = LazyLock::new(|| std::env::var("FOVEATE_POOL").as_deref() == Ok("off"));
 
 /// Free blocks by class, and the counts of all.
 #[derive(Default)]
@@ -86,7 +89,7 @@ impl Block {
         pool.memory.in_use += class;
         pool.memory.peak = pool.memory.peak.max(pool.memory.in_use);
         drop(pool);
-        if !*REUSE {
+        if *FILL {
             device.bind(what)?;
             // SAFETY: the block owns `bytes` bytes from `pointer`.
             let filled =

@@ -1,9 +1,9 @@
-use super::*;
+use super::{clip::ClipValues, *};
 use crate::{
     Device, Error, Tape,
     device::{Op, run_in_place},
     ops,
-    testing::{bits, on_each_device, random},
+    testing::{bits, judge, on_each_device, random},
 };
 
 fn grads_of(parameters: &[&Parameter], gradients: &[Tensor]) -> Grads {
@@ -138,6 +138,7 @@ fn a_state_of_another_network_is_refused() {
 
 #[test]
 fn clipping() {
+    judge(&ClipValues { most: 0.5 }, &[&random([1003], 3)]);
     let w = Parameter::new("w", random([2], 1));
     let gradient = |v: [f32; 2]| Tensor::from_slice(&v, [2], &Device::Cpu).unwrap();
     let mut grads = grads_of(&[&w], &[gradient([3.0, -4.0])]);

@@ -114,6 +114,21 @@ fn parts_of_odd_length_are_converted_where_they_lie() {
 }
 
 #[test]
+fn every_pair_of_types() {
+    const TYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+    let x = random([1037], 7);
+    on_each_device(Convert::ARMS, |device| {
+        for (from, to) in TYPES.iter().flat_map(|&from| TYPES.map(|to| (from, to))) {
+            let x = convert(&x, from).unwrap();
+            let want = convert(&x, to).unwrap();
+            // The operation itself, also where the function hands the tensor back.
+            let got = crate::device::run1(&Convert { to }, &[&x.to_device(device).unwrap()]).unwrap();
+            assert_eq!(bits(&got), bits(&want), "{from} to {to} on {device}");
+        }
+    });
+}
+
+#[test]
 fn gradients_come_back_in_the_type_of_the_operand() {
     let there_and_back = |x: &[Tensor]| {
         let y = convert(&x[0], DType::F16)?;

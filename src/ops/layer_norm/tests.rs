@@ -16,8 +16,18 @@ fn judge_shape(dims: Dims, seed: u64) {
 
 #[test]
 fn every_shape_matches_its_specification() {
-    for dims in [&[7][..], &[4, 2], &[3, 5, 33], &[16, 4, 128], &[300, 70], &[1100, 40], &[2, 2048], &[0, 5]]
-    {
+    for dims in [
+        &[7][..],
+        &[4, 2],
+        &[3, 5, 33],
+        &[16, 4, 128],
+        &[300, 70],
+        &[3, 300],
+        &[600, 3],
+        &[1100, 40],
+        &[2, 2048],
+        &[0, 5],
+    ] {
         judge_shape(Dims::new(dims).unwrap(), 1);
     }
 }

@@ -45,7 +45,7 @@ fn losses_of_classes_match_their_specifications() {
 
 #[test]
 fn losses_of_pairs_match_their_specifications() {
-    for dims in [&[2, 3][..], &[], &[1, 10], &[40_000]] {
+    for dims in [&[2, 3][..], &[], &[1, 10], &[5000], &[40_000]] {
         for reduction in REDUCTIONS {
             let dims = Dims::new(dims).unwrap();
             let (x, p, t) = (random(dims, 1), probabilities(dims, 2), probabilities(dims, 3));
@@ -67,7 +67,9 @@ fn losses_of_pairs_match_their_specifications() {
 
 #[test]
 fn entropies_match_their_specification() {
-    for dims in [&[5][..], &[2, 3, 7], &[3, 32_400], &[2, 1], &[0, 4], &[2, 0]] {
+    for dims in
+        [&[5][..], &[2, 3, 7], &[4, 100], &[3, 1000], &[2, 1500], &[3, 32_400], &[2, 1], &[0, 4], &[2, 0]]
+    {
         let p = probabilities(Dims::new(dims).unwrap(), 1);
         let h = entropy(&p, 1e-6).unwrap();
         judge(&Entropy { eps: 1e-6 }, &[&p]);

@@ -7,6 +7,9 @@ fn tensor(logits: &[f32], dims: [usize; 2]) -> Tensor {
 
 /// Holds positions and threshold to the specification on every device.
 fn judge_top_k(logits: &Tensor, k: usize, seed: u64) {
+    if !wanted(logits.elements()) {
+        return;
+    }
     let op = GumbelTopK { k, words: Rng::new(seed).reserve(words_of(logits, 1)) };
     let n = logits.dims()[1];
     let rows: Vec<Vec<f64>> = logits
@@ -62,6 +65,8 @@ fn draws_meet_their_specification() {
         }
     }
     judge_top_k(&Tensor::zeros([0, 5], &Device::Cpu).unwrap(), 2, 1);
+    let logits = random([1, 20_001], 5);
+    judge(&GumbelMax { draws: 1, words: Rng::new(4).reserve(words_of(&logits, 1)) }, &[&logits]);
 }
 
 #[test]
@@ -94,7 +99,7 @@ fn a_million_positions() {
 #[test]
 fn rows_of_nothing_but_ties_are_taken_in_order() {
     const INF: f32 = f32::INFINITY;
-    for n in [40, 2049, 5000, 70_000] {
+    for n in [40, 2049, 5000, 70_000].into_iter().filter(|&n| wanted(4 * n)) {
         for (tied, best) in [(-INF, 0.0), (f32::NAN, -INF), (f32::NAN, f32::NAN), (INF, INF), (-INF, INF)] {
             let row = |late: usize| (0..n).map(move |at| if at == late { best } else { tied });
             let late = n - 2;
