@@ -32,6 +32,13 @@
 #define __shared__ static __attribute__((section("emulated_shared")))
 #define DYNAMIC_SHARED(T, name) T* name = static_cast<T*>(emulator::dynamic_shared)
 
+// Code that the checking build does not watch.
+#ifdef FOVEATE_EMULATOR_CHECKS
+#define EMULATOR_UNCHECKED __attribute__((no_sanitize("thread")))
+#else
+#define EMULATOR_UNCHECKED
+#endif
+
 namespace emulator {
 
 struct Index {
@@ -63,6 +70,16 @@ extern void* dynamic_shared;
 uint64_t meet(Meeting kind, unsigned mask, uint64_t value, unsigned argument, unsigned width, Place place);
 // Waits for the lanes of `mask`; `mine` of every lane, by lane.
 const Gathered& gather(unsigned mask, const void* mine, unsigned bytes, Place place);
+// As long as it lives, the thread that runs is within one atomic operation on this memory.
+struct Atomic {
+#ifdef FOVEATE_EMULATOR_CHECKS
+    Atomic(const void* at, unsigned bytes);
+    ~Atomic();
+#else
+    Atomic(const void*, unsigned) {}
+    ~Atomic() {}
+#endif
+};
 // Ends the launch with a report.
 [[noreturn]] void trap(const char* what, Place place);
 
@@ -85,10 +102,11 @@ struct Registration<function> {
 
     explicit Registration(const char* name) { add_kernel({name, sizeof...(Parameters), bytes, run}); }
 
-    static void run(void** parameters) { call(parameters, std::index_sequence_for<Parameters...>{}); }
+    // What these read is the caller's memory, not the device's.
+    EMULATOR_UNCHECKED static void run(void** parameters) { call(parameters, std::index_sequence_for<Parameters...>{}); }
 
     template <size_t... at>
-    static void call(void** parameters, std::index_sequence<at...>) {
+    EMULATOR_UNCHECKED static void call(void** parameters, std::index_sequence<at...>) {
         (void)parameters;
         function(*static_cast<std::remove_cv_t<Parameters>*>(parameters[at])...);
     }
@@ -167,7 +185,8 @@ inline int __all_sync(unsigned mask, int on, EMULATOR_HERE) {
 // Integer atomics: fibers give way nowhere inside them.
 #define EMULATOR_ATOMIC(name, expression)                                              \
     template <typename T, typename = std::enable_if_t<std::is_integral_v<T>>>          \
-    T name(T* at, std::common_type_t<T> value) {                                       \
+    __forceinline__ T name(T* at, std::common_type_t<T> value) {                       \
+        emulator::Atomic whole(at, sizeof(T));                                         \
         T old = *at;                                                                   \
         *at = (expression);                                                            \
         return old;                                                                    \
@@ -181,7 +200,8 @@ EMULATOR_ATOMIC(atomicOr, old | value)
 EMULATOR_ATOMIC(atomicXor, old ^ value)
 EMULATOR_ATOMIC(atomicExch, value)
 template <typename T>
-T atomicCAS(T* at, std::common_type_t<T> expected, std::common_type_t<T> value) {
+__forceinline__ T atomicCAS(T* at, std::common_type_t<T> expected, std::common_type_t<T> value) {
+    emulator::Atomic whole(at, sizeof(T));
     T old = *at;
     if (old == expected) *at = value;
     return old;
@@ -203,11 +223,11 @@ EMULATOR_VECTORS(unsigned short, ushort, 2)
 
 // Loads that bypass or prefer a cache are loads.
 template <typename T>
-T __ldg(const T* at) { return *at; }
+__forceinline__ T __ldg(const T* at) { return *at; }
 template <typename T>
-T __ldcs(const T* at) { return *at; }
+__forceinline__ T __ldcs(const T* at) { return *at; }
 template <typename T>
-void __stcs(T* at, T value) { *at = value; }
+__forceinline__ void __stcs(T* at, T value) { *at = value; }
 
 // Arithmetic. Rounding is IEEE; `fmaf` is fused; nothing is contracted (-ffp-contract=off).
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }

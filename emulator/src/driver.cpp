@@ -2,7 +2,10 @@
 // before it returns, so streams and events keep their order trivially. What is not here is refused by a stub
 // (unsupported.cpp) with CUDA_ERROR_NOT_SUPPORTED.
 
+#include "checks.h"
+#include "memory.h"
 #include "ptx.h"
+#include "record.h"
 #include "scheduler.h"
 
 #include <chrono>
@@ -16,8 +19,6 @@
 #define API extern "C" __attribute__((visibility("default"))) int
 
 namespace {
-
-constexpr size_t ALIGNMENT = 256;
 
 struct Event {
     std::chrono::steady_clock::time_point at;
@@ -34,28 +35,13 @@ using Lock = std::lock_guard<std::recursive_mutex>;
 bool initialized;
 Context primary;
 thread_local Context* current_context;
-std::map<uintptr_t, size_t> allocations;  // start -> bytes
 std::set<void*> host_allocations, streams;
 std::set<Module*> modules;
 std::set<Event*> events;
-size_t in_use;
-
-size_t total_memory() {
-    const char* text = getenv("FOVEATE_EMULATOR_MEMORY");  // bytes
-    return text ? strtoull(text, nullptr, 10) : (size_t)4 << 30;
-}
 
 int need_context() {
     if (!initialized) return NOT_INITIALIZED;
     return current_context && current_context->retained > 0 ? SUCCESS : INVALID_CONTEXT;
-}
-
-// Whether [at, at + bytes) lies in one allocation.
-bool owned(uintptr_t at, size_t bytes) {
-    auto after = allocations.upper_bound(at);
-    if (after == allocations.begin()) return bytes == 0;
-    auto of = std::prev(after);
-    return bytes == 0 || (at - of->first <= of->second && bytes <= of->second - (at - of->first));
 }
 
 bool known_stream(void* stream) {
@@ -161,7 +147,7 @@ API cuDeviceGetUuid_v2(unsigned char* uuid, int device) { return cuDeviceGetUuid
 
 API cuDeviceTotalMem_v2(size_t* bytes, int device) {
     NEED(device == 0, INVALID_DEVICE);
-    return *bytes = total_memory(), SUCCESS;
+    return *bytes = memory::total(), SUCCESS;
 }
 
 API cuDeviceGetAttribute(int* value, int attribute, int device) {
@@ -224,13 +210,8 @@ API cuCtxSetFlags(unsigned) { NEED_CONTEXT(); return SUCCESS; }
 API cuMemAlloc_v2(uintptr_t* at, size_t bytes) {
     NEED_CONTEXT();
     NEED(bytes > 0, INVALID_VALUE);
-    NEED(bytes <= total_memory() - std::min(total_memory(), in_use), OUT_OF_MEMORY);
-    void* start = nullptr;
-    if (posix_memalign(&start, ALIGNMENT, bytes)) return OUT_OF_MEMORY;
-    memset(start, 0xff, bytes);  // unwritten memory reads as NaN
-    allocations[reinterpret_cast<uintptr_t>(start)] = bytes;
-    in_use += bytes;
-    return *at = reinterpret_cast<uintptr_t>(start), SUCCESS;
+    NEED(bytes <= memory::available(), OUT_OF_MEMORY);
+    return (*at = memory::allocate(bytes)) ? SUCCESS : OUT_OF_MEMORY;
 }
 API cuMemAllocAsync(uintptr_t* at, size_t bytes, void* stream) {
     NEED(known_stream(stream), INVALID_HANDLE);
@@ -238,13 +219,7 @@ API cuMemAllocAsync(uintptr_t* at, size_t bytes, void* stream) {
 }
 API cuMemFree_v2(uintptr_t at) {
     NEED_CONTEXT();
-    if (at == 0) return SUCCESS;
-    auto found = allocations.find(at);
-    NEED(found != allocations.end(), INVALID_VALUE);
-    in_use -= found->second;
-    memset(reinterpret_cast<void*>(at), 0xff, found->second);
-    allocations.erase(found);
-    return free(reinterpret_cast<void*>(at)), SUCCESS;
+    return at == 0 || memory::release(at) ? SUCCESS : INVALID_VALUE;
 }
 API cuMemFreeAsync(uintptr_t at, void* stream) {
     NEED(known_stream(stream), INVALID_HANDLE);
@@ -252,15 +227,14 @@ API cuMemFreeAsync(uintptr_t at, void* stream) {
 }
 API cuMemGetInfo_v2(size_t* free_bytes, size_t* total) {
     NEED_CONTEXT();
-    *total = total_memory();
-    return *free_bytes = *total - std::min(*total, in_use), SUCCESS;
+    return *total = memory::total(), *free_bytes = memory::available(), SUCCESS;
 }
 API cuMemGetAddressRange_v2(uintptr_t* start, size_t* bytes, uintptr_t at) {
     NEED_CONTEXT();
-    NEED(owned(at, 1), NOT_FOUND);
-    auto of = std::prev(allocations.upper_bound(at));
-    if (start) *start = of->first;
-    if (bytes) *bytes = of->second;
+    const memory::Allocation* of = memory::find(at);
+    NEED(of, NOT_FOUND);
+    if (start) *start = of->begin;
+    if (bytes) *bytes = of->bytes;
     return SUCCESS;
 }
 API cuMemHostAlloc(void** at, size_t bytes, unsigned) {
@@ -277,17 +251,21 @@ API cuMemFreeHost(void* at) {
 
 API cuMemcpyHtoD_v2(uintptr_t to, const void* from, size_t bytes) {
     NEED_CONTEXT();
-    NEED(owned(to, bytes), INVALID_VALUE);
+    NEED(memory::owned(to, bytes), INVALID_VALUE);
+    memory::wrote(to, bytes);
     return memcpy(reinterpret_cast<void*>(to), from, bytes), SUCCESS;
 }
 API cuMemcpyDtoH_v2(void* to, uintptr_t from, size_t bytes) {
     NEED_CONTEXT();
-    NEED(owned(from, bytes), INVALID_VALUE);
+    NEED(memory::owned(from, bytes), INVALID_VALUE);
+    std::string fault = memory::fault_of_reading(from, bytes);
+    if (!fault.empty()) return fail(LAUNCH_FAILED, fault);
     return memcpy(to, reinterpret_cast<void*>(from), bytes), SUCCESS;
 }
 API cuMemcpyDtoD_v2(uintptr_t to, uintptr_t from, size_t bytes) {
     NEED_CONTEXT();
-    NEED(owned(to, bytes) && owned(from, bytes), INVALID_VALUE);
+    NEED(memory::owned(to, bytes) && memory::owned(from, bytes), INVALID_VALUE);
+    memory::copied(to, from, bytes);
     return memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes), SUCCESS;
 }
 API cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* stream) {
@@ -304,7 +282,8 @@ API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, void* strea
 }
 API cuMemsetD8_v2(uintptr_t at, unsigned char value, size_t bytes) {
     NEED_CONTEXT();
-    NEED(owned(at, bytes), INVALID_VALUE);
+    NEED(memory::owned(at, bytes), INVALID_VALUE);
+    memory::wrote(at, bytes);
     return memset(reinterpret_cast<void*>(at), value, bytes), SUCCESS;
 }
 API cuMemsetD8Async(uintptr_t at, unsigned char value, size_t bytes, void* stream) {
@@ -313,7 +292,8 @@ API cuMemsetD8Async(uintptr_t at, unsigned char value, size_t bytes, void* strea
 }
 API cuMemsetD32_v2(uintptr_t at, unsigned value, size_t count) {
     NEED_CONTEXT();
-    NEED(owned(at, 4 * count), INVALID_VALUE);
+    NEED(memory::owned(at, 4 * count), INVALID_VALUE);
+    memory::wrote(at, 4 * count);
     for (size_t i = 0; i < count; i++) reinterpret_cast<unsigned*>(at)[i] = value;
     return SUCCESS;
 }
@@ -447,6 +427,10 @@ API cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned
     }
     size_t limit = of.dynamic_limit > SHARED_DEFAULT ? of.dynamic_limit : SHARED_DEFAULT - of.static_shared;
     if (dynamic_bytes > limit || of.static_shared > SHARED_DEFAULT) return fail(INVALID_VALUE, name + ": too much shared memory");
+    record_launch(of.kernel->name);
+    // The hooks look allocations up: meanwhile nobody may make or free one.
+    std::unique_lock<std::recursive_mutex> alone(lock_of_all, std::defer_lock);
+    if (checks::ON) alone.lock();
     std::string wrong = emulator::launch(*of.kernel, parameters, {gx, gy, gz}, {bx, by, bz}, dynamic_bytes);
     return wrong.empty() ? SUCCESS : fail(LAUNCH_FAILED, wrong);
 }

@@ -6,6 +6,7 @@
 // at different barriers, threads that ended while others wait, lanes that never come.
 
 #include "scheduler.h"
+#include "checks.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -120,6 +121,7 @@ void switch_stacks(Fiber& from, Fiber& to) {
 void resume(Fiber& fiber) {
     current = &fiber;
     thread_index = fiber.thread;
+    checks::resume(fiber.number, fiber.stack, STACK_BYTES);
 #if WITH_ASAN
     void* fake = nullptr;
     __sanitizer_start_switch_fiber(&fake, fiber.stack, STACK_BYTES);
@@ -208,10 +210,6 @@ const char* name_of(Meeting kind) {
 
 bool is_barrier(Meeting kind) { return kind >= Meeting::barrier && kind <= Meeting::barrier_or; }
 
-std::string text(Index i) {
-    return "(" + std::to_string(i.x) + ", " + std::to_string(i.y) + ", " + std::to_string(i.z) + ")";
-}
-
 std::string text(Place p) { return std::string(p.file) + ":" + std::to_string(p.line); }
 
 void report(const std::string& what) {
@@ -276,6 +274,8 @@ void complete_warp(const Fiber& fiber) {
         // A lane outside the mask has no value to give.
         f->result = f->kind == Meeting::ballot ? votes : lanes[from] ? lanes[from]->value : ~0ull;
     }
+    // The others do not order accesses to memory.
+    if (fiber.kind == Meeting::warp) checks::warp_barrier(warp_of(fiber), fiber.mask);
     for (Fiber* f : lanes) {
         if (f) f->state = State::ready;
     }
@@ -297,6 +297,7 @@ void complete_barrier() {
         count += f.value;
     }
     if (!same) return report("divergent barrier: its threads are" + whereabouts());
+    checks::barrier();
     for (unsigned i = 0; i < threads; i++) {
         Fiber& f = *fibers[i];
         f.result = f.kind == Meeting::barrier_and ? count == threads : f.kind == Meeting::barrier_or ? count != 0 : count;
@@ -368,14 +369,27 @@ void poison_shared(size_t dynamic_bytes) {
     }
 }
 
-#if !WITH_ASAN
-// Says which thread of which kernel touched memory that is not there, then lets the process end as it would have.
-void on_fault(int signal_number, siginfo_t* info, void*) {
+// Says which thread of which kernel it was that will end the process.
+void say_where(const char* what) {
+    if (!kernel) return;
     char line[512];
-    int length = snprintf(line, sizeof line, "foveate emulator: kernel %s, block (%u, %u, %u), thread (%u, %u, %u): invalid access to %p\n",
-                          kernel ? kernel->name : "?", block_index.x, block_index.y, block_index.z, thread_index.x, thread_index.y, thread_index.z,
-                          info->si_addr);
+    int length = snprintf(line, sizeof line, "foveate emulator: kernel %s, block (%u, %u, %u), thread (%u, %u, %u): %s\n", kernel->name,
+                          block_index.x, block_index.y, block_index.z, thread_index.x, thread_index.y, thread_index.z, what);
     if (length > 0 && write(2, line, (size_t)length) < 0) _exit(1);
+}
+
+#if WITH_ASAN
+// The sanitizer's own report, with addresses and lines, comes before.
+struct FaultHandler {
+    FaultHandler() { __asan_set_error_report_callback([](const char*) { say_where("out of bounds"); }); }
+    ~FaultHandler() { __asan_set_error_report_callback(nullptr); }
+};
+#else
+// Memory that is not there. Lets the process end as it would have.
+void on_fault(int signal_number, siginfo_t* info, void*) {
+    char what[64];
+    snprintf(what, sizeof what, "invalid access to %p", info->si_addr);
+    say_where(what);
     signal(signal_number, SIG_DFL);
 }
 
@@ -393,11 +407,13 @@ struct FaultHandler {
         sigaction(SIGBUS, &bus, nullptr);
     }
 };
-#else
-struct FaultHandler {};
 #endif
 
 }  // namespace
+
+std::string text(Index i) {
+    return "(" + std::to_string(i.x) + ", " + std::to_string(i.y) + ", " + std::to_string(i.z) + ")";
+}
 
 bool order_is_known() { return read_order().known; }
 
@@ -423,11 +439,13 @@ const Gathered& gather(unsigned mask, const void* mine, unsigned bytes, Place pl
     return gathered[warp_of(*current)];
 }
 
-void trap(const char* what, Place place) {
-    report("thread " + text(current->thread) + " at " + text(place) + ": " + what);
+void give_up(const std::string& what) {
+    report(what);
     give_way(true);
     abort();
 }
+
+void trap(const char* what, Place place) { give_up("thread " + text(current->thread) + " at " + text(place) + ": " + what); }
 
 std::string launch(const Kernel& which, void** parameters, Index grid, Index block, size_t dynamic_bytes) {
     std::lock_guard<std::mutex> lock(running);
@@ -450,6 +468,8 @@ std::string launch(const Kernel& which, void** parameters, Index grid, Index blo
     }
     dynamic_shared = dynamic.get();
 
+    checks::start_launch(grid, block, dynamic_bytes, gathered.data(), gathered.size() * sizeof(Gathered));
+
     Order order = read_order();
     uint64_t random = order.seed;
     std::vector<unsigned> turns(threads);
@@ -459,6 +479,7 @@ std::string launch(const Kernel& which, void** parameters, Index grid, Index blo
             for (unsigned x = 0; x < grid.x && failure.empty(); x++) {
                 block_index = {x, y, z};
                 poison_shared(dynamic_bytes);
+                checks::start_block();
                 for (unsigned i = 0; i < threads; i++) {
                     Fiber& f = *fibers[i];
                     f.number = i;
@@ -467,6 +488,7 @@ std::string launch(const Kernel& which, void** parameters, Index grid, Index blo
                 }
                 run_block(turns, order, random);
             }
+    checks::end_launch();
     dynamic_shared = nullptr;
     kernel = nullptr;
     return failure;

@@ -9,6 +9,11 @@ namespace emulator {
 // Thread order between meeting points, from FOVEATE_EMULATOR_ORDER: `forward`, `reversed` or `shuffled[:seed]`.
 bool order_is_known();
 
+// "(1, 0, 0)".
+std::string text(Index index);
+// Ends the launch with this report. Called by a thread of the kernel.
+[[noreturn]] void give_up(const std::string& what);
+
 // Runs the kernel over the grid. Empty on success, else what went wrong: kernel, block, threads and source lines.
 std::string launch(const Kernel& kernel, void** parameters, Index grid, Index block, size_t dynamic_bytes);
 

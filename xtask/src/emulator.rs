@@ -7,6 +7,7 @@ mod tests;
 use crate::root::{Source, read, root, sha256_of, sources, target};
 use anyhow::{Context, Result, ensure};
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -18,32 +19,61 @@ use std::{
 pub(crate) struct Args {
     /// Build with AddressSanitizer: accesses out of bounds end the program with a report. Run the program with the
     /// variables that this prints
-    #[arg(long)]
+    #[arg(long, conflicts_with = "checks")]
     asan: bool,
+    /// Build with a check of every access to memory: races, reads of what nothing wrote, accesses out of bounds or
+    /// misaligned fail the launch with a report
+    #[arg(long)]
+    checks: bool,
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
-    build(args.asan)?;
-    for (name, value) in environment(args.asan)? {
+    let kind = match (args.asan, args.checks) {
+        (true, _) => Kind::Asan,
+        (_, true) => Kind::Checks,
+        _ => Kind::Plain,
+    };
+    build(kind)?;
+    for (name, value) in environment(kind)? {
         println!("{name}={}", value.to_string_lossy());
     }
     Ok(())
 }
 
+/// How the emulator is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    /// With AddressSanitizer.
+    Asan,
+    /// With the emulator's own check of every access.
+    Checks,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Plain => "plain",
+            Kind::Asan => "asan",
+            Kind::Checks => "checks",
+        }
+    }
+}
+
 /// The folder of the library.
-pub(crate) fn folder(asan: bool) -> PathBuf {
-    target().join("emulator").join(if asan { "asan" } else { "plain" })
+fn folder(kind: Kind) -> PathBuf {
+    target().join("emulator").join(kind.name())
 }
 
 /// What to set so that a program finds the emulator as its CUDA driver.
-pub(crate) fn environment(asan: bool) -> Result<Vec<(String, OsString)>> {
-    let mut path = folder(asan).into_os_string();
+pub(crate) fn environment(kind: Kind) -> Result<Vec<(String, OsString)>> {
+    let mut path = folder(kind).into_os_string();
     if let Some(old) = std::env::var_os("LD_LIBRARY_PATH").filter(|old| !old.is_empty()) {
         path.push(":");
         path.push(old);
     }
     let mut variables = vec![("LD_LIBRARY_PATH".to_owned(), path)];
-    if asan {
+    if kind == Kind::Asan {
         let out = Command::new(compiler()).arg("-print-file-name=libasan.so").output();
         let out = out.context("cannot ask the C++ compiler for libasan.so")?;
         let library = String::from_utf8(out.stdout)?.trim().to_owned();
@@ -59,16 +89,21 @@ fn compiler() -> OsString {
 }
 
 /// Builds the library if anything it is made of changed; returns its folder.
-pub(crate) fn build(asan: bool) -> Result<PathBuf> {
-    build_from(&sources()?, asan, &folder(asan))
+pub(crate) fn build(kind: Kind) -> Result<PathBuf> {
+    build_from(&sources()?, kind, &folder(kind))
+}
+
+/// The names of all kernels.
+pub(crate) fn kernels() -> Result<BTreeSet<String>> {
+    Ok(sources()?.iter().flat_map(|source| entry_points(&source.text)).collect())
 }
 
 /// As [`build`], of these kernels into this folder.
-pub(crate) fn build_from(sources: &[Source], asan: bool, dir: &Path) -> Result<PathBuf> {
+pub(crate) fn build_from(sources: &[Source], kind: Kind, dir: &Path) -> Result<PathBuf> {
     let objects = dir.join("objects");
     fs::create_dir_all(&objects)?;
-    let flags = flags(asan)?;
-    let units = units(sources, &objects, &flags)?;
+    let flags = flags(kind);
+    let units = units(sources, &objects, kind, &flags)?;
     compile(&units, &flags)?;
     let library = dir.join("libcuda.so.1");
     let link = sha256_of(&units.iter().map(|u| u.object.as_os_str().as_encoded_bytes()).collect::<Vec<_>>());
@@ -76,6 +111,10 @@ pub(crate) fn build_from(sources: &[Source], asan: bool, dir: &Path) -> Result<P
     if !library.exists() || fs::read_to_string(&stamp).is_ok_and(|old| old != link) || !stamp.exists() {
         let mut command = Command::new(compiler());
         command.args(&flags).arg("-shared").arg("-Wl,-soname,libcuda.so.1").arg("-o").arg(&library);
+        if kind == Kind::Checks {
+            // A hook that the emulator has not got should be missed now.
+            command.arg("-Wl,--no-undefined");
+        }
         run(command.args(units.iter().map(|u| &u.object)))?;
         fs::write(&stamp, link)?;
     }
@@ -97,9 +136,16 @@ pub(crate) fn build_from(sources: &[Source], asan: bool, dir: &Path) -> Result<P
 struct Unit {
     source: PathBuf,
     object: PathBuf,
+    /// Beside those of all units.
+    flags: &'static [&'static str],
 }
 
-fn flags(asan: bool) -> Result<Vec<String>> {
+/// What makes the compiler call the hooks of `emulator/src/checks.cpp`.
+const HOOKS: &[&str] =
+    &["-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0", "-fsanitize=alignment"];
+
+/// For every unit, and for the library.
+fn flags(kind: Kind) -> Vec<String> {
     let include = root().join("emulator/include");
     let text = "-std=c++17 -O2 -g1 -fPIC -fvisibility=hidden -fno-strict-aliasing -ffp-contract=off -pthread -Wall -Wextra \
         -Wno-unknown-pragmas -Wno-missing-field-initializers -Werror";
@@ -110,22 +156,42 @@ fn flags(asan: bool) -> Result<Vec<String>> {
         flags.push("-mavx2".into());
         flags.push("-mfma".into());
     }
-    if asan {
-        let asan = ["-fsanitize=address", "-fsanitize-sections=emulated_shared", "-fno-omit-frame-pointer"];
-        flags.extend(asan.map(str::to_owned));
-    }
-    Ok(flags)
+    let more: &[&str] = match kind {
+        Kind::Plain => &[],
+        Kind::Asan => {
+            &["-fsanitize=address", "-fsanitize-sections=emulated_shared", "-fno-omit-frame-pointer"]
+        }
+        // Lines of inlined functions and of their callers are in the full debug information alone.
+        Kind::Checks => &["-DFOVEATE_EMULATOR_CHECKS", "-g2", "-fno-var-tracking"],
+    };
+    flags.extend(more.iter().map(|&flag| flag.to_owned()));
+    flags
 }
 
+/// The emulator's own files: in every build, and those of the checks.
+const STEMS: &[&str] = &["driver", "memory", "ptx", "record", "scheduler", "shadow", "unsupported"];
+const CHECKS: &[&str] = &["checks", "lines"];
+/// What they include.
+const HEADERS: [&str; 8] = [
+    "include/cuda_emulator.h",
+    "src/checks.h",
+    "src/lines.h",
+    "src/memory.h",
+    "src/ptx.h",
+    "src/record.h",
+    "src/scheduler.h",
+    "src/shadow.h",
+];
+
 /// The emulator's own files, and a wrapper around each `.cu` file that registers its entry points.
-fn units(sources: &[Source], objects: &Path, flags: &[String]) -> Result<Vec<Unit>> {
+fn units(sources: &[Source], objects: &Path, kind: Kind, flags: &[String]) -> Result<Vec<Unit>> {
     let home = root().join("emulator");
     let version = Command::new(compiler())
         .arg("--version")
         .output()
         .context("no C++ compiler: install g++ or set CXX")?;
     let mut shared = vec![version.stdout, flags.join(" ").into_bytes()];
-    for header in ["include/cuda_emulator.h", "src/scheduler.h", "src/ptx.h"] {
+    for header in HEADERS {
         shared.push(read(&home.join(header))?.into_bytes());
     }
     let named = |stem: &str, own: &[u8]| -> PathBuf {
@@ -133,17 +199,19 @@ fn units(sources: &[Source], objects: &Path, flags: &[String]) -> Result<Vec<Uni
         objects.join(format!("{stem}-{}.o", &sha256_of(&parts)[..16]))
     };
     let mut units = Vec::new();
-    for stem in ["driver", "ptx", "scheduler", "unsupported"] {
+    for &stem in STEMS.iter().chain(if kind == Kind::Checks { CHECKS } else { &[] }) {
         let source = home.join("src").join(format!("{stem}.cpp"));
-        units.push(Unit { object: named(stem, read(&source)?.as_bytes()), source });
+        units.push(Unit { object: named(stem, read(&source)?.as_bytes()), source, flags: &[] });
     }
+    let hooks = if kind == Kind::Checks { HOOKS } else { &[] };
     for kernel in sources {
         let text = wrapper(kernel)?;
         let source = objects.join(format!("{}.cpp", kernel.op));
         if fs::read_to_string(&source).ok().as_ref() != Some(&text) {
             fs::write(&source, &text)?;
         }
-        units.push(Unit { object: named(&kernel.op, format!("{}{text}", kernel.sha256).as_bytes()), source });
+        let own = format!("{}{text}{}", kernel.sha256, hooks.join(" "));
+        units.push(Unit { object: named(&kernel.op, own.as_bytes()), source, flags: hooks });
     }
     Ok(units)
 }
@@ -215,7 +283,8 @@ fn compile(units: &[Unit], flags: &[String]) -> Result<()> {
         while let Some(unit) = next() {
             // Under a name of its own first: an interrupted compilation leaves no object behind.
             let part = unit.object.with_extension("part");
-            run(Command::new(compiler()).args(flags).arg("-c").arg(&unit.source).arg("-o").arg(&part))?;
+            let mut command = Command::new(compiler());
+            run(command.args(flags).args(unit.flags).arg("-c").arg(&unit.source).arg("-o").arg(&part))?;
             fs::rename(&part, &unit.object)?;
         }
         Ok(())

@@ -1,9 +1,11 @@
 //! `cargo xtask test`: everything that must hold, in one command, with one table at its end.
 
+mod emulated;
+
 use crate::{
-    build_kernels, emulator,
+    build_kernels,
     root::target,
-    run::{cargo, library_path, run},
+    run::{cargo, run},
     tidy, verify,
 };
 use anyhow::{Context, Result, bail};
@@ -21,6 +23,9 @@ pub(crate) struct Args {
     /// Leave out formatting, clippy and documentation
     #[arg(long)]
     quick: bool,
+    /// Only the tests of the CUDA kernels on the emulator
+    #[arg(long)]
+    emulated: bool,
 }
 
 /// Every feature but those that need something installed to build.
@@ -30,6 +35,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     const KNOWN: [&str; 4] = ["cpu", "wgpu", "cuda", "cuda-emulated"];
     if let Some(other) = args.require.iter().find(|d| !KNOWN.contains(&d.as_str())) {
         bail!("--require {other}: the devices are {}", KNOWN.join(", "));
+    }
+    if args.emulated {
+        return emulated::passes().map(drop);
     }
     if !args.quick {
         run(&mut cargo(&["fmt", "--all", "--check"]))?;
@@ -43,15 +51,14 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     tidy::main(&tidy::Args::default())?;
     build_kernels::main(&build_kernels::Args { check: true, ..Default::default() })?;
     let native = target().join("test-report.tsv");
-    let emulated = target().join("test-report-emulated.tsv");
     let narrow = target().join("test-report-narrow.tsv");
-    for report in [&native, &emulated, &narrow] {
+    for report in [&native, &narrow] {
         let _ = fs::remove_file(report);
     }
     fs::create_dir_all(target())?;
     run(cargo(&["test", "--workspace", "--features", FEATURES]).env("FOVEATE_TEST_REPORT", &native))?;
     run(&mut cargo(&["test", "-p", "foveate", "--no-default-features"]))?;
-    on_the_emulator(&emulated)?;
+    let emulated = emulated::passes()?;
     on_a_narrow_adapter(&narrow)?;
     if !args.quick {
         let doc = ["doc", "-p", "foveate", "--no-deps", "--features", FEATURES];
@@ -60,12 +67,19 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     verify::own_cases(&args.require)?;
     let mut devices = BTreeMap::new();
     collect(&native, |device| device.to_owned(), &mut devices)?;
-    collect(&emulated, |_| "cuda-emulated".to_owned(), &mut devices)?;
+    for (name, report) in &emulated {
+        collect(report, |_| (*name).to_owned(), &mut devices)?;
+    }
     collect(&narrow, |device| format!("{device}-narrow"), &mut devices)?;
     table(&devices);
     let mut required: Vec<&str> = args.require.iter().map(String::as_str).collect();
     if required.contains(&"wgpu") {
         required.push("wgpu-narrow");
+    }
+    if required.contains(&"cuda-emulated") {
+        for name in emulated::names() {
+            required.push(name);
+        }
     }
     for device in required {
         match devices.get(device) {
@@ -81,15 +95,6 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The library's tests once more, with the emulator in the place of the CUDA driver.
-fn on_the_emulator(report: &Path) -> Result<()> {
-    let folder = emulator::build(false)?;
-    let mut command = cargo(&["test", "-p", "foveate", "--lib", "--test", "cuda", "--features", FEATURES]);
-    command.env("LD_LIBRARY_PATH", library_path(&folder));
-    command.env("FOVEATE_DEVICES", "cuda").env("FOVEATE_TEST_REPORT", report);
-    run(&mut command)
 }
 
 /// The library's tests once more through wgpu, with the limits of every browser and, where the adapter is Mesa's llvmpipe,
@@ -138,12 +143,12 @@ fn collect(
 }
 
 fn table(devices: &BTreeMap<String, Outcome>) {
-    println!("\n{:<14} {:>9} {:>9}  why skipped", "device", "tests run", "skipped");
+    println!("\n{:<24} {:>9} {:>9}  why skipped", "device", "tests run", "skipped");
     for (device, outcome) in devices {
         let reasons: BTreeSet<&str> = outcome.skipped.values().map(String::as_str).collect();
         let reasons: Vec<&str> = reasons.into_iter().collect();
         println!(
-            "{device:<14} {:>9} {:>9}  {}",
+            "{device:<24} {:>9} {:>9}  {}",
             outcome.ran.len(),
             outcome.skipped.len(),
             reasons.join("; ")

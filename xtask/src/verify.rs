@@ -74,7 +74,7 @@ fn replay(
         command.arg("--skip-unsupported");
     }
     if emulated {
-        command.env("LD_LIBRARY_PATH", library_path(&emulator::build(false)?));
+        command.env("LD_LIBRARY_PATH", library_path(&emulator::build(emulator::Kind::Plain)?));
     }
     run(&mut command)
 }

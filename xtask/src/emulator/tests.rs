@@ -1,16 +1,15 @@
 //! Launches `emulator/tests/checks/checks.cu` through the driver's interface: sound kernels give known results in every
-//! thread order, and each broken one is reported, or shows.
+//! thread order, and each broken one is reported, or shows. What the checking build reports is in `accesses.rs`.
+
+mod accesses;
+mod driver;
 
 use super::*;
-use libloading::Library;
-use std::{
-    ffi::{CStr, CString, c_char, c_int, c_uint},
-    sync::{LazyLock, Mutex, PoisonError},
-};
+use driver::*;
+use std::sync::{LazyLock, Mutex};
 
 const BLOCK: usize = 64;
-/// Name and bytes of each parameter, as PTX would declare them.
-const KERNELS: &[(&str, &[u32])] = &[
+const KERNELS: &[Declared] = &[
     ("block_sum", &[8, 8]),
     ("warp_words", &[8]),
     ("exponential", &[8, 8]),
@@ -24,152 +23,9 @@ const KERNELS: &[(&str, &[u32])] = &[
     ("beyond_global", &[8]),
     ("beyond_shared", &[8, 4]),
 ];
-const SUCCESS: c_int = 0;
-const INVALID_VALUE: c_int = 1;
-const INVALID_IMAGE: c_int = 200;
-const OUT_OF_RESOURCES: c_int = 701;
-const LAUNCH_FAILED: c_int = 719;
 
-/// The library with a context and the kernels loaded. One thread at a time: the order is an environment variable.
-struct Driver {
-    library: Library,
-    module: usize,
-}
-
-static DRIVER: LazyLock<Mutex<Driver>> = LazyLock::new(|| Mutex::new(Driver::open(false)));
-
-fn ptx(kernels: &[(&str, &[u32])], version: &str) -> CString {
-    let mut text = format!(".version {version}\n.target sm_80\n.address_size 64\n");
-    for (name, params) in kernels {
-        let list: Vec<String> =
-            params.iter().enumerate().map(|(i, b)| format!(".param .u{} {name}_{i}", b * 8)).collect();
-        text += &format!(
-            ".visible .entry {name}(\n{}\n)\n.maxntid 128, 1, 1\n{{\n\tret;\n}}\n",
-            list.join(",\n")
-        );
-    }
-    CString::new(text).unwrap()
-}
-
-impl Driver {
-    fn open(asan: bool) -> Self {
-        let source = Source::read("checks", &root().join("emulator/tests/checks/checks.cu")).unwrap();
-        let folder = target().join(if asan { "emulator/checks-asan" } else { "emulator/checks" });
-        let dir = build_from(&[source], asan, &folder).unwrap();
-        // SAFETY: the library's initialisers have no preconditions.
-        let library = unsafe { Library::new(dir.join("libcuda.so.1")).unwrap() };
-        let mut driver = Driver { library, module: 0 };
-        assert_eq!(driver.call("cuInit", &[0]), SUCCESS);
-        driver.module = driver.load(&ptx(KERNELS, "8.0")).unwrap();
-        driver
-    }
-
-    /// Calls a function of up to eleven integers or pointers; the calling convention ignores further ones.
-    fn call(&self, name: &str, arguments: &[usize]) -> c_int {
-        let mut a = [0; 11];
-        a[..arguments.len()].copy_from_slice(arguments);
-        type Any = unsafe extern "C" fn(
-            usize,
-            usize,
-            usize,
-            usize,
-            usize,
-            usize,
-            usize,
-            usize,
-            usize,
-            usize,
-            usize,
-        ) -> c_int;
-        // SAFETY: every function of the driver's interface that is called here takes integers and pointers alone.
-        unsafe {
-            let f = self.library.get::<Any>(name.as_bytes()).unwrap();
-            f(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10])
-        }
-    }
-
-    /// Makes a context current for this thread and loads a module.
-    fn load(&self, text: &CStr) -> std::result::Result<usize, c_int> {
-        self.enter();
-        let mut module = 0_usize;
-        match self.call("cuModuleLoadData", &[(&raw mut module).addr(), text.as_ptr().addr()]) {
-            SUCCESS => Ok(module),
-            code => Err(code),
-        }
-    }
-
-    fn enter(&self) {
-        let mut context = 0_usize;
-        assert_eq!(self.call("cuDevicePrimaryCtxRetain", &[(&raw mut context).addr(), 0]), SUCCESS);
-        assert_eq!(self.call("cuCtxSetCurrent", &[context]), SUCCESS);
-    }
-
-    fn upload(&self, data: &[u32]) -> usize {
-        let mut at = 0_usize;
-        assert_eq!(self.call("cuMemAlloc_v2", &[(&raw mut at).addr(), data.len() * 4]), SUCCESS);
-        assert_eq!(self.call("cuMemcpyHtoD_v2", &[at, data.as_ptr().addr(), data.len() * 4]), SUCCESS);
-        at
-    }
-
-    fn download(&self, at: usize, len: usize) -> Vec<u32> {
-        let mut data = vec![0_u32; len];
-        assert_eq!(self.call("cuMemcpyDtoH_v2", &[data.as_mut_ptr().addr(), at, len * 4]), SUCCESS);
-        data
-    }
-
-    /// Launches one block (or `grid`) and returns the code and what the driver says of it.
-    fn launch(
-        &self,
-        name: &str,
-        grid: usize,
-        threads: usize,
-        shared: usize,
-        arguments: &[usize],
-    ) -> (c_int, String) {
-        let (mut function, symbol) = (0_usize, CString::new(name).unwrap());
-        let code = self
-            .call("cuModuleGetFunction", &[(&raw mut function).addr(), self.module, symbol.as_ptr().addr()]);
-        assert_eq!(code, SUCCESS, "{name}");
-        let mut list: Vec<*const usize> = arguments.iter().map(std::ptr::from_ref).collect();
-        let params = list.as_mut_ptr().addr();
-        type Launch = unsafe extern "C" fn(
-            usize,
-            c_uint,
-            c_uint,
-            c_uint,
-            c_uint,
-            c_uint,
-            c_uint,
-            c_uint,
-            usize,
-            usize,
-            usize,
-        ) -> c_int;
-        // SAFETY: `list` has a pointer for each of the kernel's parameters, to as many bytes as it has or more.
-        let code = unsafe {
-            let launch = self.library.get::<Launch>(b"cuLaunchKernel").unwrap();
-            launch(function, grid as c_uint, 1, 1, threads as c_uint, 1, 1, shared as c_uint, 0, params, 0)
-        };
-        let mut text: *const c_char = std::ptr::null();
-        self.call("cuGetErrorString", &[code as usize, (&raw mut text).addr()]);
-        assert!(!text.is_null());
-        // SAFETY: the driver gave a string that lives until the next call on this thread.
-        (code, unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
-    }
-}
-
-/// Runs a test in every thread order.
-fn in_every_order(body: impl Fn(&Driver)) {
-    let driver = DRIVER.lock().unwrap_or_else(PoisonError::into_inner);
-    driver.enter();
-    for order in ["forward", "reversed", "shuffled:1", "shuffled:2"] {
-        // SAFETY: the lock keeps other users of the variable out.
-        unsafe { std::env::set_var("FOVEATE_EMULATOR_ORDER", order) };
-        body(&driver);
-    }
-    // SAFETY: the same invariant as of the block above holds here.
-    unsafe { std::env::remove_var("FOVEATE_EMULATOR_ORDER") };
-}
+static DRIVER: LazyLock<Mutex<Driver>> =
+    LazyLock::new(|| Mutex::new(Driver::open("checks", KERNELS, Kind::Plain)));
 
 fn floats(words: &[u32]) -> Vec<f32> {
     words.iter().map(|&w| f32::from_bits(w)).collect()
@@ -181,7 +37,7 @@ fn counting(n: usize) -> Vec<u32> {
 
 #[test]
 fn sound_kernels_give_their_results_in_every_order() {
-    in_every_order(|d| {
+    in_every_order(&DRIVER, |d| {
         let (x, y) = (d.upload(&counting(3 * BLOCK)), d.upload(&[0; BLOCK * 8]));
         assert_eq!(d.launch("block_sum", 3, BLOCK, 0, &[x, y]).0, SUCCESS);
         let sum = |block: usize| (0..BLOCK).map(|i| (block * BLOCK + i) as f32).sum::<f32>();
@@ -210,8 +66,7 @@ fn sound_kernels_give_their_results_in_every_order() {
 
 #[test]
 fn the_exponential_is_within_its_bound() {
-    let driver = DRIVER.lock().unwrap_or_else(PoisonError::into_inner);
-    driver.enter();
+    let (_alone, driver) = alone(&DRIVER);
     let blocks = 4096;
     let x: Vec<u32> =
         (0..blocks * BLOCK).map(|i| (-87.0 * i as f32 / (blocks * BLOCK) as f32).to_bits()).collect();
@@ -236,7 +91,7 @@ fn the_exponential_is_within_its_bound() {
 #[test]
 fn a_missing_barrier_shows_in_some_order() {
     let wrong = std::cell::Cell::new(0);
-    in_every_order(|d| {
+    in_every_order(&DRIVER, |d| {
         let (x, y) = (d.upload(&counting(BLOCK)), d.upload(&[0; BLOCK]));
         assert_eq!(d.launch("reversed_without_barrier", 1, BLOCK, BLOCK * 4, &[x, y]).0, SUCCESS);
         let right =
@@ -248,7 +103,7 @@ fn a_missing_barrier_shows_in_some_order() {
 
 #[test]
 fn unwritten_shared_memory_reads_as_nan() {
-    in_every_order(|d| {
+    in_every_order(&DRIVER, |d| {
         let y = d.upload(&[0; BLOCK]);
         assert_eq!(d.launch("unwritten", 2, BLOCK, 0, &[y]).0, SUCCESS);
         let read = floats(&d.download(y, BLOCK));
@@ -261,7 +116,7 @@ fn unwritten_shared_memory_reads_as_nan() {
 
 #[test]
 fn misused_barriers_and_warp_operations_are_reported() {
-    in_every_order(|d| {
+    in_every_order(&DRIVER, |d| {
         let y = d.upload(&[0; BLOCK]);
         for (kernel, says) in [
             ("ended_early", "divergent barrier"),
@@ -280,7 +135,7 @@ fn misused_barriers_and_warp_operations_are_reported() {
 
 #[test]
 fn launches_beyond_the_limits_are_refused() {
-    in_every_order(|d| {
+    in_every_order(&DRIVER, |d| {
         let (x, y) = (d.upload(&counting(BLOCK)), d.upload(&[0; BLOCK]));
         assert_eq!(d.launch("reversed", 1, 2048, 0, &[x, y]).0, INVALID_VALUE);
         assert_eq!(d.launch("reversed", 1, 256, 0, &[x, y]).0, OUT_OF_RESOURCES);
@@ -296,7 +151,7 @@ fn launches_beyond_the_limits_are_refused() {
 
 #[test]
 fn modules_that_do_not_fit_are_refused() {
-    let driver = DRIVER.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_alone, driver) = alone(&DRIVER);
     assert_eq!(driver.load(&ptx(&[("reversed", &[8, 8])], "8.1")), Err(222));
     assert_eq!(driver.load(&ptx(&[("reversed", &[8, 4])], "8.0")), Err(INVALID_IMAGE));
     assert_eq!(driver.load(&ptx(&[("reversed", &[8])], "8.0")), Err(INVALID_IMAGE));
@@ -308,7 +163,7 @@ fn modules_that_do_not_fit_are_refused() {
 #[ignore = "run by overruns_end_the_program"]
 fn one_launch_under_asan() {
     let kernel = std::env::var("FOVEATE_CHECK").unwrap();
-    let driver = Driver::open(true);
+    let driver = Driver::open("checks", KERNELS, Kind::Asan);
     let y = driver.upload(&[0; BLOCK]);
     let arguments = if kernel == "beyond_shared" { vec![y, 1] } else { vec![y] };
     assert_eq!(driver.launch(&kernel, 1, BLOCK, 0, &arguments).0, SUCCESS);
@@ -319,7 +174,7 @@ fn overruns_end_the_program() {
     let child = |kernel: &str| {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "emulator::tests::one_launch_under_asan", "--ignored", "--nocapture"]);
-        command.envs(environment(true).unwrap()).env("FOVEATE_CHECK", kernel);
+        command.envs(environment(Kind::Asan).unwrap()).env("FOVEATE_CHECK", kernel);
         let out = command.output().unwrap();
         (out.status.success(), String::from_utf8_lossy(&out.stderr).into_owned())
     };
@@ -331,7 +186,9 @@ fn overruns_end_the_program() {
         [("beyond_global", "heap-buffer-overflow"), ("beyond_shared", "global-buffer-overflow")]
     {
         let (sound, says) = child(kernel);
-        assert!(!sound && says.contains(kind) && says.contains("checks.cu"), "{kernel}: {says}");
+        assert!(!sound && says.contains(kind) && says.contains("checks.cu:"), "{kernel}: {says}");
+        let place = format!("kernel {kernel}, block (0, 0, 0), thread (63, 0, 0)");
+        assert!(says.contains(&place), "{kernel}: {says}");
     }
 }
 

@@ -1,0 +1,126 @@
+//! The CUDA tests without a GPU: all of them on the emulator, then those on small shapes with every check that the emulator
+//! has and in other orders of the threads. See `emulator/README.md`.
+
+use super::FEATURES;
+use crate::{
+    emulator::{self, Kind},
+    root::{read, target},
+    run::cargo,
+};
+use anyhow::{Context, Result, ensure};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// A way of running the tests.
+struct Pass {
+    name: &'static str,
+    kind: Kind,
+    /// Order of the threads of a block.
+    order: &'static str,
+    /// What becomes of freed device memory, and what fresh memory holds: see `src/cuda/memory.rs`.
+    pool: &'static str,
+    /// On small shapes alone.
+    small: bool,
+}
+
+const ON_SMALL_SHAPES: Pass =
+    Pass { name: "", kind: Kind::Plain, order: "forward", pool: "off", small: true };
+const PASSES: [Pass; 5] = [
+    Pass { name: "cuda-emulated", pool: "on", small: false, ..ON_SMALL_SHAPES },
+    Pass { name: "cuda-emulated-checks", kind: Kind::Checks, pool: "bare", ..ON_SMALL_SHAPES },
+    Pass { name: "cuda-emulated-asan", kind: Kind::Asan, ..ON_SMALL_SHAPES },
+    Pass { name: "cuda-emulated-reversed", order: "reversed", ..ON_SMALL_SHAPES },
+    Pass { name: "cuda-emulated-shuffled", order: "shuffled:7", ..ON_SMALL_SHAPES },
+];
+
+/// The names of all passes, which are devices of their own in the table of tests.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    PASSES.iter().map(|pass| pass.name)
+}
+
+/// Runs every pass, each over all kernels; their reports.
+pub(super) fn passes() -> Result<Vec<(&'static str, PathBuf)>> {
+    let mut reports: Vec<(&str, PathBuf)> = Vec::new();
+    let mut times = Vec::new();
+    let mut tests = Vec::new();
+    for pass in &PASSES {
+        let start = Instant::now();
+        emulator::build(pass.kind)?;
+        let built = start.elapsed();
+        let report = pass.run(&tests)?;
+        times.push((pass.name, built, start.elapsed() - built));
+        if tests.is_empty() {
+            tests = on_the_device(&report)?;
+        }
+        reports.push((pass.name, report));
+    }
+    println!("\n{:<24} {:>9} {:>9}", "on the emulator", "built, s", "tests, s");
+    for (name, built, tests) in times {
+        println!("{name:<24} {:>9.0} {:>9.0}", built.as_secs_f64(), tests.as_secs_f64());
+    }
+    Ok(reports)
+}
+
+/// The tests that had something to do on a CUDA device.
+fn on_the_device(report: &Path) -> Result<Vec<String>> {
+    let text = read(report)?;
+    let ran = text.lines().filter_map(|line| {
+        let mut fields = line.split('\t');
+        (fields.next() == Some("cuda"))
+            .then(|| fields.next())
+            .flatten()
+            .filter(|_| fields.next() == Some("ran"))
+    });
+    let tests: BTreeSet<String> = ran.map(str::to_owned).collect();
+    ensure!(!tests.is_empty(), "no test ran on the emulator");
+    Ok(tests.into_iter().collect())
+}
+
+impl Pass {
+    /// Runs these tests of the library, or, if none are named, all, and those of the device as a whole.
+    fn run(&self, tests: &[String]) -> Result<PathBuf> {
+        let (report, launches) = (self.file("report"), self.file("kernels"));
+        for file in [&report, &launches] {
+            let _ = fs::remove_file(file);
+        }
+        let mut command = cargo(&["test", "-p", "foveate", "--lib", "--features", FEATURES]);
+        // For the tests alone: cargo and the compiler should not run with AddressSanitizer.
+        let runner: Vec<String> = emulator::environment(self.kind)?
+            .iter()
+            .map(|(name, value)| format!(", '{name}={}'", value.to_string_lossy()))
+            .collect();
+        command.arg("--config").arg(format!("target.'cfg(all())'.runner=['env'{}]", runner.concat()));
+        match tests {
+            [] => command.args(["--test", "cuda"]),
+            _ => command.args(["--", "--exact"]).args(tests),
+        };
+        command.env("FOVEATE_DEVICES", "cuda").env("FOVEATE_TEST_REPORT", &report);
+        command.env("FOVEATE_TEST_SIZE", if self.small { "small" } else { "all" });
+        command.env("FOVEATE_POOL", self.pool).env("FOVEATE_EMULATOR_ORDER", self.order);
+        command.env("FOVEATE_EMULATOR_RECORD", &launches);
+        println!("$ cargo test -p foveate --lib: {}", self.name);
+        let status = command.status().context("cannot start cargo")?;
+        ensure!(status.success(), "the tests failed on {}: {status}", self.name);
+        self.all_kernels_ran(&fs::read_to_string(launches).unwrap_or_default())?;
+        Ok(report)
+    }
+
+    fn file(&self, what: &str) -> PathBuf {
+        target().join(format!("test-{what}-{}.tsv", self.name))
+    }
+
+    fn all_kernels_ran(&self, launched: &str) -> Result<()> {
+        let launched: BTreeSet<&str> = launched.lines().collect();
+        let kernels = emulator::kernels()?;
+        let missing: Vec<&str> =
+            kernels.iter().map(String::as_str).filter(|kernel| !launched.contains(kernel)).collect();
+        let (name, all) = (self.name, kernels.len());
+        ensure!(missing.is_empty(), "{name}: of {all} kernels these did not run: {}", missing.join(", "));
+        println!("{name}: all {all} kernels ran");
+        Ok(())
+    }
+}
