@@ -1,61 +1,48 @@
-// The CUDA driver's entry points, as far as cudarc and this crate's device layer call them. Every call does its work
-// before it returns, so streams and events keep their order trivially. What is not here is refused by a stub
-// (unsupported.cpp) with CUDA_ERROR_NOT_SUPPORTED.
+// The CUDA driver's entry points, as far as cudarc, cust and this crate's device layer call them, but for streams and
+// events (streams.cpp). What is not here is refused by a stub (unsupported.cpp) with CUDA_ERROR_NOT_SUPPORTED.
 
 #include "checks.h"
+#include "driver.h"
 #include "memory.h"
-#include "ptx.h"
 #include "record.h"
 #include "scheduler.h"
+#include "streams.h"
 
-#include <chrono>
 #include <cstdlib>
 #include <map>
-#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
 
-#define API extern "C" __attribute__((visibility("default"))) int
+using namespace emulator;
+
+std::recursive_mutex emulator::lock_of_all;
 
 namespace {
-
-struct Event {
-    std::chrono::steady_clock::time_point at;
-    bool recorded = false;
-};
 
 struct Context {
     int retained = 0;
 };
 
-std::recursive_mutex lock_of_all;
-using namespace emulator;
-using Lock = std::lock_guard<std::recursive_mutex>;
 bool initialized;
 Context primary;
 thread_local Context* current_context;
-std::set<void*> host_allocations, streams;
+std::map<uintptr_t, size_t> pinned;  // host memory: start -> bytes
 std::set<Module*> modules;
-std::set<Event*> events;
 
-int need_context() {
-    if (!initialized) return NOT_INITIALIZED;
-    return current_context && current_context->retained > 0 ? SUCCESS : INVALID_CONTEXT;
+bool is_pinned(const void* at, size_t bytes) {
+    auto after = pinned.upper_bound(reinterpret_cast<uintptr_t>(at));
+    if (after == pinned.begin()) return false;
+    auto of = std::prev(after);
+    size_t before = reinterpret_cast<uintptr_t>(at) - of->first;
+    return before <= of->second && bytes <= of->second - before;
 }
 
-bool known_stream(void* stream) {
-    // Null, and the two handles that stand for the default streams.
-    return reinterpret_cast<uintptr_t>(stream) <= 2 || streams.count(stream);
+// A number that an environment variable gives in place of the device's own, for tests of what is refused.
+int set_by(const char* variable, int otherwise) {
+    const char* text = getenv(variable);
+    return text ? atoi(text) : otherwise;
 }
-
-#define NEED(condition, code) \
-    do {                      \
-        if (!(condition)) return code; \
-    } while (0)
-#define NEED_CONTEXT()                      \
-    Lock lock(lock_of_all);                 \
-    if (int code = need_context()) return code
 
 struct Named {
     int code;
@@ -85,6 +72,11 @@ const Named CODES[] = {
 std::string last_failure;
 
 }  // namespace
+
+int emulator::need_context() {
+    if (!initialized) return NOT_INITIALIZED;
+    return current_context && current_context->retained > 0 ? SUCCESS : INVALID_CONTEXT;
+}
 
 int emulator::fail(int code, const std::string& what) {
     Lock lock(lock_of_all);
@@ -120,11 +112,12 @@ API cuInit(unsigned flags) {
     Lock lock(lock_of_all);
     NEED(flags == 0, INVALID_VALUE);
     if (!emulator::order_is_known()) return fail(INVALID_VALUE, "FOVEATE_EMULATOR_ORDER must be forward, reversed or shuffled[:seed]");
+    if (!streams_are_known()) return fail(INVALID_VALUE, "FOVEATE_EMULATOR_STREAMS must be eager, late or shuffled[:seed]");
     initialized = true;
     return SUCCESS;
 }
 
-API cuDriverGetVersion(int* version) { return *version = DRIVER_VERSION, SUCCESS; }
+API cuDriverGetVersion(int* version) { return *version = set_by("FOVEATE_EMULATOR_DRIVER", DRIVER_VERSION), SUCCESS; }
 
 API cuDeviceGetCount(int* count) { return *count = 1, initialized ? SUCCESS : NOT_INITIALIZED; }
 
@@ -157,9 +150,13 @@ API cuDeviceGetAttribute(int* value, int attribute, int device) {
         {5, (int)MAX_GRID_X}, {6, (int)MAX_GRID_YZ}, {7, (int)MAX_GRID_YZ},        // grid x, y, z
         {8, (int)SHARED_DEFAULT}, {9, 65536}, {10, 32}, {12, 65536},               // shared, constant, warp, registers per block
         {13, 1000000}, {16, 1}, {31, 0}, {36, 1000000}, {37, 64}, {38, 1 << 20},   // clock, multiprocessors, concurrency, bus, L2
-        {39, 2048}, {40, 1}, {41, 1}, {75, MAJOR}, {76, MINOR}, {81, 164 * 1024},  // per multiprocessor; capability; shared
+        {39, 2048}, {40, 1}, {41, 1}, {81, 164 * 1024},  // per multiprocessor; capability; shared
         {82, 65536}, {83, 0}, {95, 0}, {97, (int)SHARED_OPT_IN}, {106, 32}, {111, 1024}, {115, 0},
     };
+    if (attribute == 75 || attribute == 76) {
+        int capability = set_by("FOVEATE_EMULATOR_CAPABILITY", 10 * MAJOR + MINOR);
+        return *value = attribute == 75 ? capability / 10 : capability % 10, SUCCESS;
+    }
     auto found = values.find(attribute);
     return *value = found == values.end() ? 0 : found->second, SUCCESS;
 }
@@ -184,6 +181,7 @@ API cuDevicePrimaryCtxGetState(int device, unsigned* flags, int* active) {
     NEED(device == 0, INVALID_DEVICE);
     return *flags = 0, *active = primary.retained > 0, SUCCESS;
 }
+API cuDevicePrimaryCtxSetFlags_v2(int device, unsigned) { return device == 0 ? SUCCESS : INVALID_DEVICE; }
 API cuCtxGetCurrent(void** context) {
     NEED(initialized, NOT_INITIALIZED);
     return *context = current_context, SUCCESS;
@@ -198,7 +196,6 @@ API cuCtxGetDevice(int* device) {
     NEED_CONTEXT();
     return *device = 0, SUCCESS;
 }
-API cuCtxSynchronize() { NEED_CONTEXT(); return SUCCESS; }
 API cuCtxGetStreamPriorityRange(int* least, int* greatest) {
     NEED_CONTEXT();
     return *least = 0, *greatest = 0, SUCCESS;
@@ -219,7 +216,8 @@ API cuMemAllocAsync(uintptr_t* at, size_t bytes, void* stream) {
 }
 API cuMemFree_v2(uintptr_t at) {
     NEED_CONTEXT();
-    return at == 0 || memory::release(at) ? SUCCESS : INVALID_VALUE;
+    int code = finish_all();
+    return at == 0 || memory::release(at) ? code : INVALID_VALUE;
 }
 API cuMemFreeAsync(uintptr_t at, void* stream) {
     NEED(known_stream(stream), INVALID_HANDLE);
@@ -240,130 +238,102 @@ API cuMemGetAddressRange_v2(uintptr_t* start, size_t* bytes, uintptr_t at) {
 API cuMemHostAlloc(void** at, size_t bytes, unsigned) {
     NEED_CONTEXT();
     if (posix_memalign(at, 4096, bytes ? bytes : 1)) return OUT_OF_MEMORY;
-    return host_allocations.insert(*at), SUCCESS;
+    return pinned[reinterpret_cast<uintptr_t>(*at)] = bytes, SUCCESS;
 }
 API cuMemAllocHost_v2(void** at, size_t bytes) { return cuMemHostAlloc(at, bytes, 0); }
 API cuMemFreeHost(void* at) {
     NEED_CONTEXT();
-    NEED(host_allocations.erase(at) == 1, INVALID_VALUE);
-    return free(at), SUCCESS;
+    NEED(pinned.erase(reinterpret_cast<uintptr_t>(at)) == 1, INVALID_VALUE);
+    int code = finish_all();
+    return free(at), code;
 }
 
-API cuMemcpyHtoD_v2(uintptr_t to, const void* from, size_t bytes) {
-    NEED_CONTEXT();
-    NEED(memory::owned(to, bytes), INVALID_VALUE);
-    memory::wrote(to, bytes);
-    return memcpy(reinterpret_cast<void*>(to), from, bytes), SUCCESS;
+// What a stream is asked for, once the addresses are known to be good.
+int copy_in(void* stream, uintptr_t to, const void* from, size_t bytes) {
+    return submit(stream, [=] {
+        memory::wrote(to, bytes);
+        return memcpy(reinterpret_cast<void*>(to), from, bytes), SUCCESS;
+    });
 }
-API cuMemcpyDtoH_v2(void* to, uintptr_t from, size_t bytes) {
-    NEED_CONTEXT();
-    NEED(memory::owned(from, bytes), INVALID_VALUE);
-    std::string fault = memory::fault_of_reading(from, bytes);
-    if (!fault.empty()) return fail(LAUNCH_FAILED, fault);
-    return memcpy(to, reinterpret_cast<void*>(from), bytes), SUCCESS;
+int copy_out(void* stream, void* to, uintptr_t from, size_t bytes) {
+    return submit(stream, [=] {
+        std::string fault = memory::fault_of_reading(from, bytes);
+        if (!fault.empty()) return fail(LAUNCH_FAILED, fault);
+        return memcpy(to, reinterpret_cast<void*>(from), bytes), (int)SUCCESS;
+    });
 }
-API cuMemcpyDtoD_v2(uintptr_t to, uintptr_t from, size_t bytes) {
-    NEED_CONTEXT();
-    NEED(memory::owned(to, bytes) && memory::owned(from, bytes), INVALID_VALUE);
-    memory::copied(to, from, bytes);
-    return memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes), SUCCESS;
+int fill_words(void* stream, uintptr_t at, unsigned value, size_t count) {
+    return submit(stream, [=] {
+        memory::wrote(at, 4 * count);
+        for (size_t i = 0; i < count; i++) reinterpret_cast<unsigned*>(at)[i] = value;
+        return SUCCESS;
+    });
 }
+int fill_bytes(void* stream, uintptr_t at, unsigned char value, size_t bytes) {
+    return submit(stream, [=] {
+        memory::wrote(at, bytes);
+        return memset(reinterpret_cast<void*>(at), value, bytes), SUCCESS;
+    });
+}
+
+// Pinned memory is read when the copy is done; other memory before the call returns.
 API cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* stream) {
+    NEED_CONTEXT();
     NEED(known_stream(stream), INVALID_HANDLE);
-    return cuMemcpyHtoD_v2(to, from, bytes);
+    NEED(memory::owned(to, bytes), INVALID_VALUE);
+    if (streams_are_eager() || is_pinned(from, bytes)) return copy_in(stream, to, from, bytes);
+    const char* first = static_cast<const char*>(from);
+    return submit(stream, [to, staged = std::vector<char>(first, first + bytes)] {
+        memory::wrote(to, staged.size());
+        return memcpy(reinterpret_cast<void*>(to), staged.data(), staged.size()), SUCCESS;
+    });
 }
+// Pinned memory is written when the copy is done; for other memory the call waits until then.
 API cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* stream) {
+    NEED_CONTEXT();
     NEED(known_stream(stream), INVALID_HANDLE);
-    return cuMemcpyDtoH_v2(to, from, bytes);
+    NEED(memory::owned(from, bytes), INVALID_VALUE);
+    int code = copy_out(stream, to, from, bytes);
+    return code || is_pinned(to, bytes) ? code : finish(stream);
 }
 API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, void* stream) {
-    NEED(known_stream(stream), INVALID_HANDLE);
-    return cuMemcpyDtoD_v2(to, from, bytes);
-}
-API cuMemsetD8_v2(uintptr_t at, unsigned char value, size_t bytes) {
     NEED_CONTEXT();
-    NEED(memory::owned(at, bytes), INVALID_VALUE);
-    memory::wrote(at, bytes);
-    return memset(reinterpret_cast<void*>(at), value, bytes), SUCCESS;
+    NEED(known_stream(stream), INVALID_HANDLE);
+    NEED(memory::owned(to, bytes) && memory::owned(from, bytes), INVALID_VALUE);
+    return submit(stream, [=] {
+        memory::copied(to, from, bytes);
+        return memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes), SUCCESS;
+    });
 }
+API cuMemcpyHtoD_v2(uintptr_t to, const void* from, size_t bytes) { return cuMemcpyHtoDAsync_v2(to, from, bytes, nullptr); }
+API cuMemcpyDtoH_v2(void* to, uintptr_t from, size_t bytes) { return cuMemcpyDtoHAsync_v2(to, from, bytes, nullptr); }
+API cuMemcpyDtoD_v2(uintptr_t to, uintptr_t from, size_t bytes) { return cuMemcpyDtoDAsync_v2(to, from, bytes, nullptr); }
 API cuMemsetD8Async(uintptr_t at, unsigned char value, size_t bytes, void* stream) {
-    NEED(known_stream(stream), INVALID_HANDLE);
-    return cuMemsetD8_v2(at, value, bytes);
-}
-API cuMemsetD32_v2(uintptr_t at, unsigned value, size_t count) {
     NEED_CONTEXT();
-    NEED(memory::owned(at, 4 * count), INVALID_VALUE);
-    memory::wrote(at, 4 * count);
-    for (size_t i = 0; i < count; i++) reinterpret_cast<unsigned*>(at)[i] = value;
-    return SUCCESS;
+    NEED(known_stream(stream), INVALID_HANDLE);
+    NEED(memory::owned(at, bytes), INVALID_VALUE);
+    return fill_bytes(stream, at, value, bytes);
 }
+API cuMemsetD8_v2(uintptr_t at, unsigned char value, size_t bytes) { return cuMemsetD8Async(at, value, bytes, nullptr); }
 API cuMemsetD32Async(uintptr_t at, unsigned value, size_t count, void* stream) {
-    NEED(known_stream(stream), INVALID_HANDLE);
-    return cuMemsetD32_v2(at, value, count);
-}
-
-// Streams and events: every call has done its work when it returns, so there is never anything to wait for.
-
-API cuStreamCreate(void** stream, unsigned) {
-    NEED_CONTEXT();
-    return streams.insert(*stream = new char), SUCCESS;
-}
-API cuStreamCreateWithPriority(void** stream, unsigned flags, int) { return cuStreamCreate(stream, flags); }
-API cuStreamDestroy_v2(void* stream) {
-    NEED_CONTEXT();
-    NEED(streams.erase(stream) == 1, INVALID_HANDLE);
-    return delete static_cast<char*>(stream), SUCCESS;
-}
-API cuStreamSynchronize(void* stream) {
-    NEED_CONTEXT();
-    return known_stream(stream) ? SUCCESS : INVALID_HANDLE;
-}
-API cuStreamQuery(void* stream) { return cuStreamSynchronize(stream); }
-API cuStreamWaitEvent(void* stream, void* event, unsigned) {
-    NEED_CONTEXT();
-    return known_stream(stream) && events.count(static_cast<Event*>(event)) ? SUCCESS : INVALID_HANDLE;
-}
-API cuStreamIsCapturing(void* stream, int* status) {
     NEED_CONTEXT();
     NEED(known_stream(stream), INVALID_HANDLE);
-    return *status = 0, SUCCESS;
+    NEED(memory::owned(at, 4 * count), INVALID_VALUE);
+    return fill_words(stream, at, value, count);
 }
-API cuLaunchHostFunc(void* stream, void (*function)(void*), void* argument) {
-    {
-        NEED_CONTEXT();
-        NEED(known_stream(stream), INVALID_HANDLE);
-    }
-    return function(argument), SUCCESS;
-}
+API cuMemsetD32_v2(uintptr_t at, unsigned value, size_t count) { return cuMemsetD32Async(at, value, count, nullptr); }
 
-API cuEventCreate(void** event, unsigned) {
+// The context of an allocation: there is one.
+API cuPointerGetAttribute(void* data, int attribute, uintptr_t at) {
     NEED_CONTEXT();
-    Event* made = new Event;
-    events.insert(made);
-    return *event = made, SUCCESS;
+    NEED(memory::owned(at, 1), INVALID_VALUE);
+    NEED(attribute == 1, NOT_SUPPORTED);
+    return *static_cast<void**>(data) = &primary, SUCCESS;
 }
-API cuEventDestroy_v2(void* event) {
+API cuStreamGetCtx(void* stream, void** context) {
     NEED_CONTEXT();
-    NEED(events.erase(static_cast<Event*>(event)) == 1, INVALID_HANDLE);
-    return delete static_cast<Event*>(event), SUCCESS;
-}
-API cuEventRecord(void* event, void* stream) {
-    NEED_CONTEXT();
-    NEED(events.count(static_cast<Event*>(event)) && known_stream(stream), INVALID_HANDLE);
-    *static_cast<Event*>(event) = {std::chrono::steady_clock::now(), true};
-    return SUCCESS;
-}
-API cuEventQuery(void* event) {
-    NEED_CONTEXT();
-    return events.count(static_cast<Event*>(event)) ? SUCCESS : INVALID_HANDLE;
-}
-API cuEventSynchronize(void* event) { return cuEventQuery(event); }
-API cuEventElapsedTime(float* milliseconds, void* start, void* end) {
-    NEED_CONTEXT();
-    Event *a = static_cast<Event*>(start), *b = static_cast<Event*>(end);
-    NEED(events.count(a) && events.count(b) && a->recorded && b->recorded, INVALID_HANDLE);
-    *milliseconds = std::chrono::duration<float, std::milli>(b->at - a->at).count();
-    return SUCCESS;
+    NEED(known_stream(stream), INVALID_HANDLE);
+    return *context = &primary, SUCCESS;
 }
 
 // Modules and launches
@@ -409,6 +379,23 @@ API cuFuncSetAttribute(void* function, int attribute, int value) {
 }
 API cuFuncSetCacheConfig(void*, int) { NEED_CONTEXT(); return SUCCESS; }
 
+// A copy of a launch's parameters: the program's may be gone when the stream comes to it.
+struct Parameters {
+    std::vector<std::vector<char>> values;
+    std::vector<void*> pointers;
+
+    Parameters(const Kernel& kernel, void** given) {
+        for (unsigned i = 0; i < kernel.parameters; i++) {
+            const char* first = static_cast<const char*>(given[i]);
+            values.emplace_back(first, first + kernel.parameter_bytes[i]);
+        }
+    }
+    void** list() {
+        for (std::vector<char>& value : values) pointers.push_back(value.data());
+        return pointers.data();
+    }
+};
+
 API cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned dynamic_bytes,
                    void* stream, void** parameters, void** extra) {
     Function of;
@@ -428,9 +415,11 @@ API cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned
     size_t limit = of.dynamic_limit > SHARED_DEFAULT ? of.dynamic_limit : SHARED_DEFAULT - of.static_shared;
     if (dynamic_bytes > limit || of.static_shared > SHARED_DEFAULT) return fail(INVALID_VALUE, name + ": too much shared memory");
     record_launch(of.kernel->name);
-    // The hooks look allocations up: meanwhile nobody may make or free one.
-    std::unique_lock<std::recursive_mutex> alone(lock_of_all, std::defer_lock);
-    if (checks::ON) alone.lock();
-    std::string wrong = emulator::launch(*of.kernel, parameters, {gx, gy, gz}, {bx, by, bz}, dynamic_bytes);
-    return wrong.empty() ? SUCCESS : fail(LAUNCH_FAILED, wrong);
+    return submit(stream, [=, kept = Parameters(*of.kernel, parameters)]() mutable {
+        // The hooks look allocations up: meanwhile nobody may make or free one.
+        std::unique_lock<std::recursive_mutex> alone(lock_of_all, std::defer_lock);
+        if (checks::ON) alone.lock();
+        std::string wrong = emulator::launch(*of.kernel, kept.list(), {gx, gy, gz}, {bx, by, bz}, dynamic_bytes);
+        return wrong.empty() ? (int)SUCCESS : fail(LAUNCH_FAILED, wrong);
+    });
 }

@@ -73,6 +73,7 @@ pub(crate) fn environment(kind: Kind) -> Result<Vec<(String, OsString)>> {
         path.push(old);
     }
     let mut variables = vec![("LD_LIBRARY_PATH".to_owned(), path)];
+    variables.push(("CUDA_LIBRARY_PATH".to_owned(), folder(kind).into_os_string()));
     if kind == Kind::Asan {
         let out = Command::new(compiler()).arg("-print-file-name=libasan.so").output();
         let out = out.context("cannot ask the C++ compiler for libasan.so")?;
@@ -118,10 +119,13 @@ pub(crate) fn build_from(sources: &[Source], kind: Kind, dir: &Path) -> Result<P
         run(command.args(units.iter().map(|u| &u.object)))?;
         fs::write(&stamp, link)?;
     }
-    // A loader that asks for the development name first must not find another driver under it.
-    let other = dir.join("libcuda.so");
-    if !other.exists() {
-        std::os::unix::fs::symlink("libcuda.so.1", &other)?;
+    // A loader that asks for the development name first must not find another driver under it; and the crate `cust` looks
+    // for that name in the folder `lib64` of a CUDA tree.
+    for (name, of) in [("libcuda.so", "libcuda.so.1"), ("lib64", ".")] {
+        let link = dir.join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(of, &link)?;
+        }
     }
     for entry in fs::read_dir(&objects)? {
         let path = entry?.path();
@@ -169,18 +173,21 @@ fn flags(kind: Kind) -> Vec<String> {
 }
 
 /// The emulator's own files: in every build, and those of the checks.
-const STEMS: &[&str] = &["driver", "memory", "ptx", "record", "scheduler", "shadow", "unsupported"];
+const STEMS: &[&str] =
+    &["driver", "memory", "ptx", "record", "scheduler", "shadow", "streams", "unsupported"];
 const CHECKS: &[&str] = &["checks", "lines"];
 /// What they include.
-const HEADERS: [&str; 8] = [
+const HEADERS: [&str; 10] = [
     "include/cuda_emulator.h",
     "src/checks.h",
+    "src/driver.h",
     "src/lines.h",
     "src/memory.h",
     "src/ptx.h",
     "src/record.h",
     "src/scheduler.h",
     "src/shadow.h",
+    "src/streams.h",
 ];
 
 /// The emulator's own files, and a wrapper around each `.cu` file that registers its entry points.
