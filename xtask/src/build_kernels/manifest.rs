@@ -42,13 +42,6 @@ pub(crate) struct Kernel {
     pub(crate) sm_90: Resources,
 }
 
-impl Kernel {
-    /// Spilled bytes, on whichever architecture spills most.
-    pub(crate) fn spills(&self) -> u32 {
-        self.sm_80.spills.max(self.sm_90.spills)
-    }
-}
-
 impl Manifest {
     pub(crate) fn parse(text: &str) -> Result<Self> {
         toml::from_str(text).context("kernels/ptx/MANIFEST.toml is not what build-kernels writes")

@@ -3,6 +3,7 @@
 //! drivers compile, is validated.
 
 mod compiler;
+mod local;
 mod manifest;
 mod params;
 mod wgsl;
@@ -20,7 +21,8 @@ use std::{
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
     /// Write nothing: fail if a source changed and its PTX did not, if a PTX is newer than the pin, if a parameter block
-    /// differs from its twin, or (where the compiler is present) if compiling again gives other bytes or new spills
+    /// differs from its twin, if a kernel has a stack or spills that kernels/local.toml does not allow, or (where the
+    /// compiler is present) if compiling again gives other bytes
     #[arg(long)]
     pub(crate) check: bool,
     /// Install the pinned compiler from PyPI into target/cuda-tools if it is not there
@@ -32,9 +34,6 @@ pub(crate) struct Args {
     /// Compile everything, also what is current
     #[arg(long)]
     pub(crate) force: bool,
-    /// Accept kernels that spill registers and did not before
-    #[arg(long)]
-    pub(crate) accept_spills: bool,
     /// libnvrtc.so.12 to use, of the pinned release
     #[arg(long, env = "FOVEATE_NVRTC")]
     pub(crate) nvrtc: Option<PathBuf>,
@@ -93,9 +92,6 @@ fn build(args: &Args, dir: &Path, sources: &[Source], old: &Manifest, search: &S
         })?;
         for source in &stale {
             let (module, ptx) = compile(&compiler, source)?;
-            if !args.accept_spills {
-                no_new_spills(&source.op, &module, old)?;
-            }
             fs::write(dir.join(&module.ptx), ptx)?;
             new.module.insert(source.op.clone(), module);
         }
@@ -105,6 +101,7 @@ fn build(args: &Args, dir: &Path, sources: &[Source], old: &Manifest, search: &S
         fs::remove_file(&stray)?;
     }
     params::check()?;
+    local::check(&new)?;
     println!("{} compiled, {} current", stale.len(), fresh.len());
     Ok(new)
 }
@@ -121,8 +118,8 @@ fn check(dir: &Path, sources: &[Source], old: &Manifest, search: &Search) -> Res
         wrong.push(format!("{op} is in the manifest but has no source"));
     }
     wrong.extend(strays(dir, old)?.iter().map(|p| format!("{} is not in the manifest", p.display())));
-    if let Err(e) = params::check() {
-        wrong.push(format!("{e:#}"));
+    for checked in [params::check(), local::check(old)] {
+        wrong.extend(checked.err().map(|e| format!("{e:#}")));
     }
     let compiler = if wrong.is_empty() { Compiler::find(search)? } else { None };
     if let Some(compiler) = &compiler {
@@ -165,7 +162,6 @@ fn check_module(dir: &Path, source: &Source, old: &Manifest) -> Result<()> {
 /// Compiles one module again: the bytes must be the same, and so must the manifest's entry.
 fn check_again(dir: &Path, compiler: &Compiler, source: &Source, old: &Manifest) -> Result<()> {
     let (module, ptx) = compile(compiler, source)?;
-    no_new_spills(&source.op, &module, old)?;
     ensure!(ptx == read(&dir.join(&module.ptx))?, "{}: compiling again gives other bytes", module.ptx);
     ensure!(
         old.module.get(&source.op) == Some(&module),
@@ -208,19 +204,6 @@ fn compile(compiler: &Compiler, source: &Source) -> Result<(Module, String)> {
     Ok((module, ptx))
 }
 
-/// An error if a kernel spills more than the manifest says it did.
-fn no_new_spills(op: &str, module: &Module, old: &Manifest) -> Result<()> {
-    for (name, kernel) in &module.kernels {
-        let before = old.module.get(op).and_then(|m| m.kernels.get(name)).map_or(0, Kernel::spills);
-        ensure!(
-            kernel.spills() <= before,
-            "{name} spills {} bytes of registers, {before} before: give it fewer, or --accept-spills",
-            kernel.spills()
-        );
-    }
-    Ok(())
-}
-
 /// PTX files that no module of the manifest names.
 fn strays(dir: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -239,19 +222,17 @@ fn file_sha256(path: &Path) -> Result<String> {
     Ok(sha256(read(path)?.as_bytes()))
 }
 
+/// Registers, bytes of spills and of stack per thread, bytes of static shared memory per block.
 fn print_resources(manifest: &Manifest) {
-    println!("{:34} {:>6} {:>6} {:>7}   {:>6} {:>6} {:>7}", "", "sm_80", "", "", "sm_90", "", "");
-    let unit = ["regs", "spills", "shared"];
-    println!(
-        "{:34} {:>6} {:>6} {:>7}   {:>6} {:>6} {:>7}",
-        "kernel", unit[0], unit[1], unit[2], unit[0], unit[1], unit[2]
-    );
-    for (name, k) in manifest.module.values().flat_map(|m| &m.kernels) {
-        let (a, b) = (&k.sm_80, &k.sm_90);
-        println!(
-            "{name:34} {:>6} {:>6} {:>7}   {:>6} {:>6} {:>7}",
-            a.registers, a.spills, a.shared, b.registers, b.spills, b.shared
-        );
+    const UNITS: [&str; 4] = ["regs", "spills", "stack", "shared"];
+    let row = |of: [String; 4]| of.map(|cell| format!("{cell:>7}")).concat();
+    println!("{:34}{:>28}   {:>28}", "", "sm_80", "sm_90");
+    let units = row(UNITS.map(str::to_owned));
+    println!("{:34}{units}   {units}", "kernel");
+    for (name, kernel) in manifest.module.values().flat_map(|m| &m.kernels) {
+        let [a, b] = [kernel.sm_80, kernel.sm_90]
+            .map(|r| row([r.registers, r.spills, r.stack, r.shared].map(|n| n.to_string())));
+        println!("{name:34}{a}   {b}");
     }
 }
 
@@ -301,18 +282,5 @@ mod tests {
         fs::write(dir.join("stray.compute_80.ptx"), "").unwrap();
         assert_eq!(strays(&dir, &manifest).unwrap().len(), 1);
         fs::remove_dir_all(&dir).unwrap();
-    }
-
-    #[test]
-    fn new_spills_are_refused() {
-        let dir = std::env::temp_dir().join(format!("foveate-spills-{}", std::process::id()));
-        let (_, old) = committed(&dir, "8.0");
-        fs::remove_dir_all(&dir).unwrap();
-        let mut module = old.module["k"].clone();
-        no_new_spills("k", &module, &old).unwrap();
-        module.kernels.get_mut("k").unwrap().sm_90.spills = 4;
-        assert!(no_new_spills("k", &module, &old).is_err());
-        assert!(no_new_spills("k", &module, &Manifest::default()).is_err());
-        no_new_spills("k", &module, &Manifest { module: [("k".to_owned(), module.clone())].into() }).unwrap();
     }
 }
