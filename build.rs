@@ -36,6 +36,8 @@ mod cuda {
         println!("cargo::rerun-if-changed={}", folder.display());
         let modules = read_manifest(&read(&folder.join("MANIFEST.toml"))?)?;
         let (mut table, mut names, mut index) = (String::new(), String::new(), 0);
+        // The newest PTX version, and the newest GPU that some module is for.
+        let mut needs = (0, 0);
         for module in &modules {
             let path = folder.join(&module.ptx);
             let ptx = read(&path)?;
@@ -47,23 +49,33 @@ mod cuda {
                     path.display()
                 ));
             }
-            let listed: Vec<&str> = module.kernels.iter().map(|(name, _)| name.as_str()).collect();
+            needs = needs.max((number(&ptx, ".version ")?, number(&ptx, ".target sm_")?));
+            let listed: Vec<String> = module.kernels.iter().map(|(name, _)| name.to_uppercase()).collect();
             let _ = writeln!(
                 table,
-                "    Module {{ name: {:?}, ptx: concat!(include_str!({path:?}), \"\\0\"), kernels: &{listed:?} }},",
-                module.name
+                "    Module {{ name: {:?}, ptx: concat!(include_str!({path:?}), \"\\0\"), kernels: &[{}] }},",
+                module.name,
+                listed.join(", ")
             );
             for (name, params) in &module.kernels {
-                let threads = threads(&ptx, name)?;
+                let (threads, dynamic) = (threads(&ptx, name)?, dynamic_shared(&ptx, name));
                 let _ = writeln!(
                     names,
-                    "pub(crate) const {}: Kernel = Kernel {{ index: {index}, name: {name:?}, params: &{params:?}, threads: {threads} }};",
+                    "pub(crate) const {}: Kernel = Kernel {{ index: {index}, name: {name:?}, params: &{params:?}, threads: {threads}, dynamic_shared: {dynamic} }};",
                     name.to_uppercase()
                 );
                 index += 1;
             }
         }
-        let code = format!("pub(crate) const MODULES: &[Module] = &[\n{table}];\n{names}");
+        let (version, target) = needs;
+        let code = format!(
+            "pub(crate) const PTX_VERSION: (i32, i32) = ({}, {});\npub(crate) const CAPABILITY: (i32, i32) = ({}, {});\n\
+             pub(crate) const MODULES: &[Module] = &[\n{table}];\n{names}",
+            version / 10,
+            version % 10,
+            target / 10,
+            target % 10
+        );
         let out = env::var("OUT_DIR").map_err(|e| e.to_string())?;
         fs::write(Path::new(&out).join("kernels.rs"), code).map_err(|e| e.to_string())
     }
@@ -101,6 +113,24 @@ mod cuda {
             return Err("kernels/ptx/MANIFEST.toml lists no module".into());
         }
         Ok(modules)
+    }
+
+    /// The number behind `key`, without its point: 80 of `.version 8.0`.
+    fn number(ptx: &str, key: &str) -> Result<u32> {
+        let rest = ptx.split(key).nth(1).unwrap_or("");
+        let digits: String = rest.chars().filter(|c| *c != '.').take_while(char::is_ascii_digit).collect();
+        digits.parse().map_err(|_| format!("PTX without {key}"))
+    }
+
+    /// Whether a kernel uses shared memory whose size the launch says.
+    fn dynamic_shared(ptx: &str, kernel: &str) -> bool {
+        let names = ptx
+            .split(".extern .shared")
+            .skip(1)
+            .filter_map(|rest| rest.split('[').next()?.split_whitespace().last());
+        let body =
+            ptx.split(&format!(".entry {kernel}(")).nth(1).and_then(|rest| rest.split(".entry ").next());
+        body.is_some_and(|body| names.into_iter().any(|name| body.contains(name)))
     }
 
     /// The block size that a kernel's `__launch_bounds__` names: its threads, unless a launch says otherwise.

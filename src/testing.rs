@@ -70,6 +70,40 @@ pub(crate) fn wgpu_of_its_own(options: &crate::wgpu::Options) -> Option<std::syn
     Some(crate::wgpu::Wgpu::open(options).unwrap())
 }
 
+/// A CUDA device of a test's own, on a stream of its own; none where there is no GPU, which is reported as skipped.
+#[cfg(feature = "cuda")]
+pub(crate) fn cuda_of_its_own() -> Option<std::sync::Arc<crate::cuda::Cuda>> {
+    match &CANDIDATES.iter().find(|c| c.kind == DeviceKind::Cuda)?.device {
+        Ok(Device::Cuda(cuda)) => {
+            report(DeviceKind::Cuda, "ran", "");
+            let stream = cuda.stream().context().new_stream().unwrap();
+            Some(crate::cuda::Cuda::from_stream(stream).unwrap())
+        }
+        Ok(other) => panic!("{other} is no CUDA device"),
+        Err(why) => {
+            report(DeviceKind::Cuda, "skipped", why);
+            None
+        }
+    }
+}
+
+/// Calls `body` with a device for each kind of GPU that is present, on which nobody else holds or counts anything. It is for
+/// whole systems, which have no part in a run on small shapes.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub(crate) fn on_each_gpu_alone(body: impl Fn(&Device)) {
+    if only_small() {
+        return;
+    }
+    #[cfg(feature = "wgpu")]
+    if let Some(wgpu) = wgpu_of_its_own(&Default::default()) {
+        body(&Device::Wgpu(wgpu));
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(cuda) = cuda_of_its_own() {
+        body(&Device::Cuda(cuda));
+    }
+}
+
 /// Calls `body` with every device present that `arms` claims; records what ran and what was skipped.
 pub(crate) fn on_each_device(arms: Arms, mut body: impl FnMut(&Device)) {
     for candidate in CANDIDATES.iter() {

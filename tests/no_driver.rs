@@ -1,4 +1,5 @@
-//! Opening a CUDA device where the driver is absent, too old, or without a GPU is a typed error that says what to do.
+//! Opening a CUDA device where the driver is absent, too old, or without a GPU, or the GPU too old, is a typed error
+//! that says what to do.
 //!
 //! Each case runs in a process of its own, since the driver's library is loaded once per process: the test binary calls
 //! itself with a library path that holds nothing, or a driver made for the case by the machine's C compiler.
@@ -23,11 +24,14 @@ fn open() {
 
 /// What `open` prints in a process that looks for its driver in `folder` first.
 fn opened_with(folder: &Path) -> String {
-    let out = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "open", "--ignored", "--nocapture"])
-        .env("LD_LIBRARY_PATH", folder)
-        .output()
-        .unwrap();
+    opened(|command| command.env("LD_LIBRARY_PATH", folder))
+}
+
+/// What `open` prints in a process with these settings.
+fn opened(set: impl Fn(&mut Command) -> &mut Command) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "open", "--ignored", "--nocapture"]);
+    let out = set(&mut command).output().unwrap();
     let (says, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{says}{errors}");
     says.into_owned()
@@ -51,8 +55,8 @@ fn driver(folder: &Path, code: &str) -> Option<()> {
 fn every_function(own: &str, code: i32) -> String {
     let names = "cuCtxGetCurrent cuCtxSetCurrent cuDeviceGet cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetName \
         cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRetain cuDriverGetVersion cuEventCreate cuEventDestroy_v2 \
-        cuEventRecord cuGetErrorName cuGetErrorString cuInit \
-        cuLaunchKernel cuMemAlloc_v2 cuMemFree_v2 cuMemcpyDtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyHtoDAsync_v2 \
+        cuEventRecord cuEventSynchronize cuFuncGetAttribute cuFuncSetAttribute cuGetErrorName cuGetErrorString cuInit \
+        cuLaunchKernel cuMemAlloc_v2 cuMemFreeHost cuMemFree_v2 cuMemHostAlloc cuMemcpyDtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyHtoDAsync_v2 \
         cuMemsetD8Async cuModuleGetFunction cuModuleLoadData cuModuleUnload cuStreamCreate cuStreamDestroy_v2 \
         cuStreamSynchronize cuStreamWaitEvent";
     let rest = names.split_whitespace().filter(|name| !own.contains(&format!("{name}(")));
@@ -95,4 +99,26 @@ fn with_a_driver_but_no_gpu() {
     driver(folder.path(), &every_function(&none, 0));
     let says = opened_with(folder.path());
     assert!(says.contains("the driver has 0 device(s)"), "{says}");
+}
+
+/// The emulator of `emulator/` says of itself what it is told to.
+#[test]
+fn with_a_gpu_or_a_driver_that_cannot_take_the_kernels() {
+    if !opened(|command| command).contains("opened: cuda:0 (emulator)") {
+        return; // no other driver can be told
+    }
+    report::report("cuda", None);
+    let with = |name: &str, value: &str| opened(|command| command.env(name, value));
+    let says = with("FOVEATE_EMULATOR_CAPABILITY", "75");
+    let old_gpu = "no device cuda:0: emulator has compute capability 7.5, the kernels need 8.0 or newer";
+    assert!(says.contains(old_gpu), "{says}");
+    let says = with("FOVEATE_EMULATOR_DRIVER", "11080");
+    assert!(
+        says.contains("no device cuda:0: the driver is one for CUDA 11.8: install 525 or newer"),
+        "{says}"
+    );
+    let says = with("FOVEATE_EMULATOR_PTX", "7.8");
+    assert!(says.contains("no device cuda:0: the driver refuses PTX 8.0, in which `"), "{says}");
+    assert!(says.contains("` is: install 525 or newer"), "{says}");
+    assert!(with("FOVEATE_EMULATOR_CAPABILITY", "90").contains("opened: "), "a newer GPU runs them");
 }

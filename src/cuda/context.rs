@@ -1,7 +1,8 @@
 //! One CUDA device: found without a panic where there is none, its kernels loaded and resolved when it is made.
 
 use super::{
-    kernels::MODULES,
+    copies::Copies,
+    kernels::{CAPABILITY, MODULES, Module as Embedded, PTX_VERSION},
     memory::{self, Pool},
 };
 use crate::{
@@ -10,8 +11,8 @@ use crate::{
 };
 use cudarc::driver::{
     CudaContext, CudaStream, DriverError,
-    result::{self, module},
-    sys,
+    result::{self, function, module},
+    sys::{self, CUdevice_attribute, CUfunction_attribute, CUresult},
 };
 use std::{
     collections::BTreeMap,
@@ -23,10 +24,11 @@ use std::{
     },
 };
 
-/// The oldest driver interface that takes the embedded PTX.
-const DRIVER: i32 = 12_000;
-/// The oldest GPU that the embedded PTX runs on.
-const CAPABILITY: (i32, i32) = (8, 0);
+/// The oldest driver interface that takes the embedded PTX: PTX 8.0 came with CUDA 12.0, and their numbers have gone on
+/// together.
+const DRIVER: i32 = 1000 * (PTX_VERSION.0 + 4) + 10 * PTX_VERSION.1;
+/// The release of NVIDIA's driver that brought that interface.
+const RELEASE: &str = "525";
 
 /// Driver functions that are called after the device is made; cudarc would panic at the first use of a missing one.
 const SYMBOLS: &[&[u8]] = &[
@@ -42,12 +44,17 @@ const SYMBOLS: &[&[u8]] = &[
     b"cuEventCreate\0",
     b"cuEventDestroy_v2\0",
     b"cuEventRecord\0",
+    b"cuEventSynchronize\0",
+    b"cuFuncGetAttribute\0",
+    b"cuFuncSetAttribute\0",
     b"cuGetErrorName\0",
     b"cuGetErrorString\0",
     b"cuInit\0",
     b"cuLaunchKernel\0",
     b"cuMemAlloc_v2\0",
+    b"cuMemFreeHost\0",
     b"cuMemFree_v2\0",
+    b"cuMemHostAlloc\0",
     b"cuMemcpyDtoDAsync_v2\0",
     b"cuMemcpyDtoHAsync_v2\0",
     b"cuMemcpyHtoDAsync_v2\0",
@@ -64,7 +71,7 @@ const SYMBOLS: &[&[u8]] = &[
 /// The devices that are open, by ordinal: asking again gives the same one.
 static OPEN: Mutex<BTreeMap<usize, Weak<Cuda>>> = Mutex::new(BTreeMap::new());
 
-/// An NVIDIA GPU. Its tensors, and the operations on them, belong to one stream.
+/// An NVIDIA GPU. The operations on its tensors go to one stream; what is copied from and to the host to another one.
 pub struct Cuda {
     ordinal: usize,
     name: String,
@@ -74,6 +81,13 @@ pub struct Cuda {
     modules: Vec<Module>,
     pub(super) pool: Mutex<Pool>,
     pub(super) launches: AtomicU64,
+    pub(super) read_backs: AtomicU64,
+    /// Bytes of shared memory that a block may have.
+    shared: u32,
+    pub(super) copies: Copies,
+    /// The stream's owner, if that is the crate cust.
+    #[cfg(feature = "cust")]
+    pub(super) borrowed: Option<Arc<cust::stream::Stream>>,
     pub(super) stream: Arc<CudaStream>,
     pub(super) context: Arc<CudaContext>,
 }
@@ -113,15 +127,16 @@ impl Cuda {
     fn make(ordinal: usize) -> Result<Self> {
         let failed = |what: &str, e: DriverError| failure(&format!("cuda:{ordinal}"), what, e);
         let context = CudaContext::new(ordinal).map_err(|e| failed("the primary context", e))?;
-        // SAFETY: all of this crate's work and allocations are on one stream; other streams meet it through events.
+        // SAFETY: all of this crate's kernels and allocations are on one stream; other streams meet it through events.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(|e| failed("a stream", e))?;
         Self::on(stream)
     }
 
-    /// A device on a stream of the application, and in its context: all of its work goes there, in order with the
-    /// application's. Its kernels are loaded into that context, and its memory is its own. Every call makes another
-    /// device, whose tensors do not meet those of the others.
+    /// A device on a stream of the application, and in its context: all of its kernels go there, in order with the
+    /// application's, and copies from and to the host to a stream that this makes, which events join to it. Its kernels
+    /// are loaded into that context, and its memory is its own. Every call makes another device, whose tensors do not meet
+    /// those of the others.
     ///
     /// # Errors
     /// As [`Cuda::new`].
@@ -130,7 +145,8 @@ impl Cuda {
         Ok(Arc::new(Self::on(stream)?))
     }
 
-    fn on(stream: Arc<CudaStream>) -> Result<Self> {
+    /// A device on a stream, in the stream's context.
+    pub(super) fn on(stream: Arc<CudaStream>) -> Result<Self> {
         let context = stream.context().clone();
         let ordinal = context.ordinal();
         let failed = |what: &str, e: DriverError| failure(&format!("cuda:{ordinal}"), what, e);
@@ -138,12 +154,11 @@ impl Cuda {
         let name = context.name().map_err(|e| failed("the device's name", e))?;
         let capability = context.compute_capability().map_err(|e| failed("the compute capability", e))?;
         if capability < CAPABILITY {
-            let why = format!(
-                "{name} has compute capability {}.{}, the kernels need {}.{} (Ampere or newer)",
-                capability.0, capability.1, CAPABILITY.0, CAPABILITY.1
-            );
-            return Err(absent(ordinal, why));
+            return Err(absent(ordinal, too_old(&name, capability)));
         }
+        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let shared = context.attribute(attribute).map_err(|e| failed("the shared memory", e))?;
+        let copies = Copies::new(&context).map_err(|e| failed("the stream for copies", e))?;
         let mut device = Cuda {
             ordinal,
             name,
@@ -152,6 +167,11 @@ impl Cuda {
             modules: Vec::new(),
             pool: Mutex::default(),
             launches: AtomicU64::new(0),
+            read_backs: AtomicU64::new(0),
+            shared: shared.unsigned_abs(),
+            copies,
+            #[cfg(feature = "cust")]
+            borrowed: None,
             stream,
             context,
         };
@@ -164,17 +184,50 @@ impl Cuda {
         for embedded in MODULES {
             // SAFETY: the text ends with a zero (build.rs adds it); `on` made the context current.
             let module = unsafe { module::load_data(embedded.ptx.as_ptr().cast()) };
-            let module = module.map_err(|e| self.failure(&format!("the kernels of {}", embedded.name), e))?;
+            let module = module.map_err(|e| self.refused(embedded, e))?;
             self.modules.push(Module(module));
-            for &kernel in embedded.kernels {
-                let name = CString::new(kernel).unwrap_or_default();
+            for kernel in embedded.kernels {
+                let name = CString::new(kernel.name).unwrap_or_default();
                 // SAFETY: the module was loaded above and is unloaded with the device.
                 let function = unsafe { module::get_function(module, name) };
-                self.functions
-                    .push(Function(function.map_err(|e| self.failure(&format!("the kernel {kernel}"), e))?));
+                let function =
+                    function.map_err(|e| self.failure(&format!("the kernel {}", kernel.name), e))?;
+                if kernel.dynamic_shared {
+                    self.allow_shared(function).map_err(|e| self.failure(kernel.name, e))?;
+                }
+                self.functions.push(Function(function));
             }
         }
         Ok(())
+    }
+
+    /// Lets a kernel have all the shared memory that a block may have; without this it would be 48 KB.
+    fn allow_shared(&self, kernel: sys::CUfunction) -> Result<(), DriverError> {
+        use CUfunction_attribute::{
+            CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
+        };
+        // SAFETY: the handle is of a module that is loaded, and its context is current.
+        unsafe {
+            let own = function::get_function_attribute(kernel, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?;
+            let rest = i32::try_from(self.shared).unwrap_or(i32::MAX).saturating_sub(own);
+            function::set_function_attribute(kernel, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, rest)
+        }
+    }
+
+    /// Why a module cannot be had: its PTX is newer than the driver, its target newer than the GPU, or something else.
+    fn refused(&self, module: &Embedded, error: DriverError) -> Error {
+        match error.0 {
+            CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
+                let (major, minor) = PTX_VERSION;
+                let what = format!("the driver refuses PTX {major}.{minor}, in which `{}` is", module.name);
+                absent(self.ordinal, format!("{what}: install {RELEASE} or newer"))
+            }
+            CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => {
+                let what = too_old(&self.name, self.capability);
+                absent(self.ordinal, format!("no kernels of `{}`: {what}", module.name))
+            }
+            _ => self.failure(&format!("the kernels of {}", module.name), error),
+        }
     }
 
     /// The GPU's name, such as `NVIDIA H200`.
@@ -187,7 +240,8 @@ impl Cuda {
         self.ordinal
     }
 
-    /// The stream that all of its work goes to.
+    /// The stream that all of its kernels go to. What is asked of it by the application is in order with them; copies from
+    /// the host are on a stream of their own, which it waits for.
     pub fn stream(&self) -> &Arc<CudaStream> {
         &self.stream
     }
@@ -200,6 +254,16 @@ impl Cuda {
     /// How many kernels were launched since the device was made.
     pub fn launches(&self) -> u64 {
         self.launches.load(Ordering::Relaxed)
+    }
+
+    /// How often something was copied to the host since the device was made: each time it waited.
+    pub fn read_backs(&self) -> u64 {
+        self.read_backs.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of shared memory that a block may have.
+    pub(super) fn shared(&self) -> u32 {
+        self.shared
     }
 
     /// Memory that this crate holds on the device.
@@ -218,12 +282,14 @@ impl Cuda {
         memory::release(self)
     }
 
-    /// Waits until the stream is done; failures of kernels surface here.
+    /// Waits until all that was asked of the device is done; failures of kernels surface here.
     pub fn synchronize(&self) -> Result<()> {
         self.bind("synchronise")?;
-        // SAFETY: the stream lives as long as the device.
-        unsafe { result::stream::synchronize(self.stream.cu_stream()) }
-            .map_err(|e| self.failure("the stream", e))
+        for (stream, what) in [(&self.copies.stream, "the stream for copies"), (&self.stream, "the stream")] {
+            // SAFETY: the stream lives as long as the device.
+            unsafe { result::stream::synchronize(stream.cu_stream()) }.map_err(|e| self.failure(what, e))?;
+        }
+        Ok(())
     }
 
     /// Makes the device's context the calling thread's.
@@ -249,6 +315,8 @@ impl Drop for Cuda {
             // SAFETY: loaded by `load`, unloaded once; the handles into it go with the device.
             let _ = unsafe { module::unload(module.0) };
         }
+        #[cfg(feature = "cust")]
+        self.give_back_stream();
     }
 }
 
@@ -264,11 +332,17 @@ impl fmt::Debug for Cuda {
     }
 }
 
-fn absent(ordinal: usize, why: impl Into<String>) -> Error {
+/// Why a GPU cannot run the embedded kernels.
+fn too_old(name: &str, (major, minor): (i32, i32)) -> String {
+    let need = CAPABILITY;
+    format!("{name} has compute capability {major}.{minor}, the kernels need {}.{} or newer", need.0, need.1)
+}
+
+pub(super) fn absent(ordinal: usize, why: impl Into<String>) -> Error {
     Error::NoDevice { device: format!("cuda:{ordinal}"), why: why.into() }
 }
 
-fn failure(device: &str, what: &str, error: DriverError) -> Error {
+pub(super) fn failure(device: &str, what: &str, error: DriverError) -> Error {
     let name =
         error.error_name().map_or_else(|_| format!("{:?}", error.0), |n| n.to_string_lossy().into_owned());
     let text = error.error_string().map(|t| t.to_string_lossy().into_owned()).unwrap_or_default();
@@ -276,17 +350,21 @@ fn failure(device: &str, what: &str, error: DriverError) -> Error {
 }
 
 /// Everything that must hold before cudarc may be asked for a context, which would panic without a driver.
-fn check_driver(ordinal: usize) -> Result<()> {
+pub(super) fn check_driver(ordinal: usize) -> Result<()> {
     // SAFETY: loads the driver's library, whose initialisers have no preconditions.
     if !unsafe { sys::is_culib_present() } {
-        let why = "no CUDA driver (libcuda.so.1) was found: install NVIDIA's driver, 525 or newer";
+        let why =
+            format!("no CUDA driver (libcuda.so.1) was found: install NVIDIA's driver, {RELEASE} or newer");
         return Err(absent(ordinal, why));
     }
     for symbol in SYMBOLS {
         // SAFETY: the symbol is only looked for, not called.
         if unsafe { sys::culib().get::<unsafe extern "C" fn()>(*symbol) }.is_err() {
             let name = String::from_utf8_lossy(symbol.strip_suffix(b"\0").unwrap_or(symbol)).into_owned();
-            return Err(absent(ordinal, format!("the CUDA driver has no {name}: install 525 or newer")));
+            return Err(absent(
+                ordinal,
+                format!("the CUDA driver has no {name}: install {RELEASE} or newer"),
+            ));
         }
     }
     let mut version = 0;
@@ -296,7 +374,7 @@ fn check_driver(ordinal: usize) -> Result<()> {
         let (major, minor) = (version / 1000, version % 1000 / 10);
         return Err(absent(
             ordinal,
-            format!("the driver is one for CUDA {major}.{minor}: install 525 or newer (12.0)"),
+            format!("the driver is one for CUDA {major}.{minor}: install {RELEASE} or newer"),
         ));
     }
     let why = |e: DriverError| {

@@ -163,6 +163,11 @@ impl Cx<'_> {
         Argument(self.scratch)
     }
 
+    /// Bytes of shared memory that a block may have: 99 KB on every GPU that the kernels run on, or more.
+    pub(crate) fn shared_bytes(&self) -> u32 {
+        self.device.shared()
+    }
+
     /// A size as the kernels hold it.
     pub(crate) fn u32(&self, size: usize) -> Result<u32> {
         let most = i32::MAX as usize;
@@ -217,6 +222,15 @@ impl Cx<'_> {
         if blocks.0 == 0 || blocks.1 == 0 || blocks.2 == 0 {
             return Ok(());
         }
+        if grid.shared > self.shared_bytes() {
+            return Err(Error::Limit {
+                op: self.op,
+                limit: "bytes of shared memory in a block",
+                have: self.shared_bytes().into(),
+                need: grid.shared.into(),
+                what: "use smaller operands".into(),
+            });
+        }
         let mut values = [Argument::NONE; MAX_POINTERS];
         let mut list: [*mut c_void; MAX_POINTERS + 1] = [std::ptr::null_mut(); MAX_POINTERS + 1];
         for (at, pointer) in pointers.iter().enumerate() {
@@ -230,8 +244,8 @@ impl Cx<'_> {
         let stream = self.device.stream.cu_stream();
         self.device.launches.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the handle is of a module that lives as long as the device; the driver copies the parameters, whose
-        // number and sizes were checked, before it returns; the buffers behind the pointers are used on this stream alone
-        // and are freed to a pool that hands them out on this stream alone.
+        // number and sizes were checked, before it returns; the buffers behind the pointers are freed to a pool that hands
+        // them out to work which comes after this: on this stream, or behind an event on it.
         let launched = unsafe {
             result::launch_kernel(
                 function,
@@ -243,5 +257,28 @@ impl Cx<'_> {
             )
         };
         launched.map_err(|e| self.device.failure(kernel.name, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cuda::TOP_K_SORT, testing::cuda_of_its_own};
+
+    #[test]
+    fn more_shared_memory_than_a_block_may_have_is_refused() {
+        let Some(cuda) = cuda_of_its_own() else { return };
+        let cx = Cx { device: &cuda, op: "a test", scratch: 0 };
+        assert!(cx.shared_bytes() >= 99 * 1024, "{} bytes", cx.shared_bytes());
+        let launch = |bytes: u32| {
+            let grid = Grid::blocks([1, 1, 1]).threads(32).shared(bytes);
+            cx.launch(TOP_K_SORT, grid, &[Argument::NONE; 3], &[0_u32; TOP_K_SORT.params[3] as usize / 4])
+        };
+        let refused = launch(cx.shared_bytes() + 1).unwrap_err();
+        assert!(
+            matches!(&refused, Error::Limit { op: "a test", have, need, .. } if need - have == 1),
+            "{refused}"
+        );
+        assert_eq!(cuda.launches(), 0);
     }
 }

@@ -1,6 +1,9 @@
 //! Device memory: blocks in size classes, kept for the next tensor. The driver is asked only for what no free block
-//! serves, so a warmed-up program allocates nothing. A freed block may be handed out at once: its last kernel and the
-//! next owner's first are on the same stream, in that order.
+//! serves, so a warmed-up program allocates nothing.
+//!
+//! A block that kernels write may be handed out as soon as it is free: its last kernel and the next owner's first are on
+//! the same stream, in that order. Uploads are on another stream, and have blocks of their own: each keeps an event, which
+//! is recorded when it is let go and waited for by the next upload into it. So an upload waits for no other kernels.
 //!
 //! `FOVEATE_POOL=off` gives every block its own allocation of exactly its size, filled with a pattern that reads as NaN:
 //! what a kernel leaves unwritten or reads beyond its tensor is then found out. `FOVEATE_POOL=bare` does the same without
@@ -11,12 +14,12 @@ use crate::{
     device::Memory,
     error::{Error, Result},
 };
-use cudarc::driver::{result, sys::CUresult};
+use cudarc::driver::{CudaEvent, result, sys::CUresult};
 use std::{
     any::Any,
     collections::BTreeMap,
     fmt,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, atomic::Ordering},
 };
 
 /// The driver's alignment, and the smallest class.
@@ -29,7 +32,10 @@ static FILL: LazyLock<bool> = LazyLock::new(|| std::env::var("FOVEATE_POOL").as_
 /// Free blocks by class, and the counts of all.
 #[derive(Default)]
 pub(super) struct Pool {
+    /// For kernels' results.
     free: BTreeMap<usize, Vec<u64>>,
+    /// For uploads.
+    left: BTreeMap<usize, Vec<(u64, CudaEvent)>>,
     memory: Memory,
 }
 
@@ -40,6 +46,15 @@ impl Pool {
 
     pub(super) fn reset_peak(&mut self) {
         self.memory.peak = self.memory.in_use;
+    }
+
+    /// Counts a block that is handed out, out of the free ones or new.
+    fn hand_out(&mut self, class: usize, was_free: bool) {
+        if was_free {
+            self.memory.pooled -= class;
+        }
+        self.memory.in_use += class;
+        self.memory.peak = self.memory.peak.max(self.memory.in_use);
     }
 }
 
@@ -60,6 +75,8 @@ pub struct Block {
     pointer: u64,
     bytes: usize,
     class: usize,
+    /// Of a block for uploads: recorded when its owner lets go of it.
+    left: Option<CudaEvent>,
     /// Who frees it, if it is not of the pool.
     owner: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -67,28 +84,18 @@ pub struct Block {
 impl Block {
     /// A block of `bytes` bytes, contents unspecified; `what` names its use when memory runs out.
     pub fn new(device: &Arc<Cuda>, bytes: usize, what: &str) -> Result<Self> {
-        let class = class(bytes);
-        let mut block = Block { device: device.clone(), pointer: 0, bytes, class: 0, owner: None };
+        let mut block = Block::empty(device, bytes);
         if bytes == 0 {
             return Ok(block);
         }
-        let kept = {
-            let mut pool = device.pool();
-            let kept = pool.free.get_mut(&class).and_then(Vec::pop);
-            if kept.is_some() {
-                pool.memory.pooled -= class;
-            }
-            kept
-        };
+        let class = class(bytes);
+        let kept = device.pool().free.get_mut(&class).and_then(Vec::pop);
         block.pointer = match kept {
             Some(pointer) => pointer,
             None => allocate(device, class, bytes, what)?,
         };
         block.class = class;
-        let mut pool = device.pool();
-        pool.memory.in_use += class;
-        pool.memory.peak = pool.memory.peak.max(pool.memory.in_use);
-        drop(pool);
+        device.pool().hand_out(class, kept.is_some());
         if *FILL {
             device.bind(what)?;
             // SAFETY: the block owns `bytes` bytes from `pointer`.
@@ -99,6 +106,39 @@ impl Block {
         Ok(block)
     }
 
+    /// A block that holds a copy of `data`. Does not wait for the device, unless more is on its way there than fits in
+    /// pinned memory.
+    pub fn upload(device: &Arc<Cuda>, data: &[u8]) -> Result<Self> {
+        const WHAT: &str = "a tensor";
+        let mut block = Block::empty(device, data.len());
+        if data.is_empty() {
+            return Ok(block);
+        }
+        device.bind("upload")?;
+        let class = class(data.len());
+        let kept = device.pool().left.get_mut(&class).and_then(Vec::pop);
+        let was_free = kept.is_some();
+        let (pointer, left) = match kept {
+            Some(kept) => kept,
+            None => {
+                let left = device.context.new_event(None).map_err(|e| device.failure("upload", e))?;
+                (allocate(device, class, data.len(), WHAT)?, left)
+            }
+        };
+        (block.pointer, block.class) = (pointer, class);
+        device.pool().hand_out(class, was_free);
+        // SAFETY: the block owns as many bytes as `data` has, and when it is dropped, its event is recorded on the stream
+        // that this makes wait for the copy.
+        let copied = unsafe { device.copy_in(pointer, data, &left) };
+        block.left = Some(left);
+        copied?;
+        Ok(block)
+    }
+
+    fn empty(device: &Arc<Cuda>, bytes: usize) -> Self {
+        Block { device: device.clone(), pointer: 0, bytes, class: 0, left: None, owner: None }
+    }
+
     /// Memory of the application, which `owner` frees.
     pub(super) fn foreign(
         device: &Arc<Cuda>,
@@ -106,7 +146,9 @@ impl Block {
         bytes: usize,
         owner: Box<dyn Any + Send + Sync>,
     ) -> Self {
-        Block { device: device.clone(), pointer, bytes, class: 0, owner: Some(owner) }
+        let mut block = Block::empty(device, bytes);
+        (block.pointer, block.owner) = (pointer, Some(owner));
+        block
     }
 
     /// Whether it is the application's, and not to be written to.
@@ -129,32 +171,15 @@ impl Block {
         self.pointer
     }
 
-    /// A block that holds a copy of `data`.
-    pub fn upload(device: &Arc<Cuda>, data: &[u8]) -> Result<Self> {
-        let block = Block::new(device, data.len(), "a tensor")?;
-        if !data.is_empty() {
-            device.bind("upload")?;
-            // SAFETY: the block owns as many bytes as `data` has, and `data` stays where it is until the copy is done:
-            // pageable memory is staged before the call returns, and `synchronize` covers pinned memory.
-            let copied = unsafe { result::memcpy_htod_async(block.pointer, data, device.stream.cu_stream()) };
-            copied.map_err(|e| device.failure("upload", e))?;
-            device.synchronize()?;
-        }
-        Ok(block)
-    }
-
-    /// Copies `to.len()` bytes from byte `start` on to the host; waits for the stream.
+    /// Copies `to.len()` bytes from byte `start` on to the host; waits for what was asked of the device before.
     pub fn download(&self, start: usize, to: &mut [u8]) -> Result<()> {
         self.check(start, to.len())?;
         if to.is_empty() {
             return Ok(());
         }
-        self.device.bind("download")?;
-        let from = self.pointer + start as u64;
-        // SAFETY: the range lies in the block (checked above), and `to` outlives the copy, which is waited for.
-        let copied = unsafe { result::memcpy_dtoh_async(to, from, self.device.stream.cu_stream()) };
-        copied.map_err(|e| self.device.failure("download", e))?;
-        self.device.synchronize()
+        self.device.read_backs.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the range lies in the block (checked above).
+        unsafe { self.device.copy_out(self.pointer + start as u64, to) }
     }
 
     /// A block of its own with the same contents.
@@ -184,11 +209,17 @@ impl Drop for Block {
         if self.pointer == 0 || self.is_foreign() {
             return;
         }
+        let left = self.left.take();
+        // Where this fails, the device has, and its memory is not used again.
+        let recorded = left.as_ref().is_none_or(|left| left.record(&self.device.stream).is_ok());
         let mut pool = self.device.pool();
         pool.memory.in_use -= self.class;
-        if *REUSE {
+        if *REUSE && recorded {
             pool.memory.pooled += self.class;
-            pool.free.entry(self.class).or_default().push(self.pointer);
+            match left {
+                None => pool.free.entry(self.class).or_default().push(self.pointer),
+                Some(left) => pool.left.entry(self.class).or_default().push((self.pointer, left)),
+            }
             return;
         }
         drop(pool);
@@ -228,13 +259,14 @@ fn allocate(device: &Cuda, class: usize, bytes: usize, what: &str) -> Result<u64
 
 /// Returns the pool's free blocks to the driver. The stream must be done with them.
 pub(super) fn release(device: &Cuda) -> Result<()> {
-    let free = {
+    let (free, left) = {
         let mut pool = device.pool();
         pool.memory.pooled = 0;
-        std::mem::take(&mut pool.free)
+        (std::mem::take(&mut pool.free), std::mem::take(&mut pool.left))
     };
     device.bind("release")?;
-    for pointer in free.into_values().flatten() {
+    let left = left.into_values().flatten().map(|(pointer, _)| pointer);
+    for pointer in free.into_values().flatten().chain(left) {
         // SAFETY: the pool was this allocation's only owner.
         unsafe { result::free_sync(pointer) }.map_err(|e| device.failure("release", e))?;
     }

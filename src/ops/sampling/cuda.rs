@@ -17,8 +17,10 @@ use bytemuck::NoUninit;
 const THREADS: usize = 256;
 /// Positions that a block goes through, when a row is spread over blocks.
 const PART: usize = 16 * THREADS;
-/// Places of a list that fit in the shared memory that every block may have, and the longest rows that are sorted whole.
-const SHARED_SLOTS: usize = 4096;
+/// The longest rows that are sorted whole: their keys fit in the 99 KB of shared memory that a block may have everywhere.
+const LINE: usize = 8192;
+/// Bytes of a key.
+const KEY: usize = 8;
 /// Places of the smallest list.
 const SLOTS: usize = 1024;
 /// Values of a digit.
@@ -140,7 +142,7 @@ impl Plan {
             slots: cx.u32(self.slots)?,
             row_words: cx.u32(self.row_words)?,
             digits: cx.u32(self.digits)?,
-            in_place: (self.slots > SHARED_SLOTS).into(),
+            in_place: (KEY * self.slots > cx.shared_bytes() as usize).into(),
             ..SamplingParams::new(cx, &op.words, self.n, row, parts)?
         };
         let words = self.row_words - 2 * self.slots;
@@ -162,7 +164,7 @@ impl Plan {
         params: &SamplingParams,
         [positions, threshold]: [Argument; 2],
     ) -> Result<()> {
-        let shared = if params.in_place == 0 { 8 * self.slots } else { 0 };
+        let shared = if params.in_place == 0 { KEY * self.slots } else { 0 };
         let threads = threads(cx, self.slots / 2, TOP_K_SORT.threads)?;
         let grid = Grid::blocks([rows, 1, 1]).threads(threads).shared(cx.u32(shared)?);
         cx.launch(TOP_K_SORT, grid, &[cx.scratch(), positions, threshold], params)
@@ -173,7 +175,7 @@ impl GumbelTopK {
     /// Bytes for lists and histograms of the rows selected from at once.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
         let [b, n] = [ins[0].dims[0], ins[0].dims[1]];
-        if n <= SHARED_SLOTS {
+        if n <= LINE {
             return 0;
         }
         let plan = Plan::new([b, n], self.k);
@@ -182,7 +184,7 @@ impl GumbelTopK {
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let [b, n] = [ins[0].dims[0], ins[0].dims[1]];
-        if n <= SHARED_SLOTS {
+        if n <= LINE {
             return lines(self, cx, &ins[0], outs);
         }
         let plan = Plan::new([b, n], self.k);
@@ -207,7 +209,7 @@ fn lines(op: &GumbelTopK, cx: &Cx, logits: &In, outs: &[Out]) -> Result<()> {
         ..SamplingParams::new(cx, &op.words, n, 0, 1)?
     };
     let threads = threads(cx, slots / 2, TOP_K_LINE_F32.threads)?;
-    let grid = Grid::blocks([b, 1, 1]).threads(threads).shared(cx.u32(8 * slots)?);
+    let grid = Grid::blocks([b, 1, 1]).threads(threads).shared(cx.u32(KEY * slots)?);
     let pointers = [logits.into(), (&outs[0]).into(), (&outs[1]).into()];
     cx.launch(TOP_K_LINE_F32, grid, &pointers, &params)
 }

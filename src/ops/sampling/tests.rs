@@ -88,6 +88,15 @@ fn special_logits() {
     assert_eq!(all.to_vec::<i32>().unwrap(), [0, 0, 1, 1]);
 }
 
+/// Lists of candidates that fit in 64 KB, in 128 KB, and in no block's shared memory.
+#[test]
+fn long_lists() {
+    judge_top_k(&random([2, 8000], 3), 50, 3);
+    for k in [6000, 10_000, 17_000] {
+        judge_top_k(&random([1, 18_000], 4), k, 4);
+    }
+}
+
 #[test]
 fn a_million_positions() {
     let logits = random([1, 1_000_000], 6);

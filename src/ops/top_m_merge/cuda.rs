@@ -8,8 +8,8 @@ use crate::{
 };
 use bytemuck::NoUninit;
 
-/// Shared memory that every block may have.
-const SHARED_BYTES: usize = 48 * 1024;
+/// Shared memory that a block may have on every GPU; most have more.
+const SHARED_BYTES: usize = 99 * 1024;
 
 #[repr(C)]
 #[derive(Clone, Copy, NoUninit)]
@@ -33,9 +33,9 @@ struct Plan {
 }
 
 impl Plan {
-    /// Whether it fits in shared memory.
-    fn is_shared(&self) -> bool {
-        self.words * 4 <= SHARED_BYTES
+    /// Whether it fits in so many bytes of shared memory.
+    fn fits(&self, bytes: usize) -> bool {
+        self.words * 4 <= bytes
     }
 }
 
@@ -51,10 +51,10 @@ impl TopMMerge {
         Plan { keep, chunk, slots, words }
     }
 
-    /// Bytes for the working memory of all images, where it does not fit in shared memory.
+    /// Bytes for the working memory of all images, where there may be a GPU on which it does not fit in shared memory.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
         let plan = self.plan(&ins[0].dims);
-        if plan.is_shared() { 0 } else { ins[0].dims[0] * plan.words * 4 }
+        if plan.fits(SHARED_BYTES) { 0 } else { ins[0].dims[0] * plan.words * 4 }
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
@@ -73,7 +73,7 @@ impl TopMMerge {
         };
         let threads = cx.u32(plan.slots.clamp(64, TOP_M_MERGE_F32.threads as usize))?;
         let grid = Grid::blocks([logits.dims[0], 1, 1]).threads(threads);
-        let (grid, scratch) = match plan.is_shared() {
+        let (grid, scratch) = match plan.fits(cx.shared_bytes() as usize) {
             true => (grid.shared(cx.u32(plan.words * 4)?), Argument::NONE),
             false => (grid, cx.scratch()),
         };

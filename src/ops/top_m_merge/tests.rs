@@ -51,6 +51,7 @@ fn random_logits() {
 
 #[test]
 fn long_lines() {
+    judge_merge(&spread([2, 6_000, 5], 2.0, 6), 2_000, 2_100);
     judge_merge(&spread([1, 20_000, 8], 2.0, 3), 5000, 5000);
     judge_merge(&spread([2, 25_000, 1], 2.0, 4), 8192, 8192);
     judge_merge(&spread([1, 30_001, 3], 2.0, 5), 10_000, 9_999);
