@@ -38,6 +38,8 @@ pub mod plot;
 pub mod rng;
 pub mod select;
 pub mod spec;
+#[cfg(test)]
+mod systems;
 pub mod tape;
 mod tensor;
 #[cfg(test)]

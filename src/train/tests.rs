@@ -40,7 +40,7 @@ fn trainer(examples: usize) -> Trainer {
 }
 
 /// A trainer of a small network that selects 4 of 16 patches.
-pub(crate) fn trainer_on(device: &Device, examples: usize, epochs: usize) -> Trainer {
+fn trainer_on(device: &Device, examples: usize, epochs: usize) -> Trainer {
     let tasks = vec![Task::new("which", 2, Activation::Softmax), Task::new("both", 2, Activation::Sigmoid)];
     let encoder = ResNetConfig { channels: 1, widths: vec![8, 16], blocks: 1, pool: GlobalPool::Mean };
     let net = IpsConfig::with_encoder(encoder, [10, 10], 4, 3, tasks, true);
@@ -98,7 +98,7 @@ fn the_first_three_steps_agree_between_devices() {
         (0..3).map(|_| trainer.step_on(&data).unwrap().loss).collect()
     };
     let want = losses(&Device::Cpu);
-    on_each_device(Arms { wgpu: true, cuda: false }, |device| {
+    on_each_device(Arms { wgpu: true, cuda: true }, |device| {
         let got = losses(device);
         let near = got.iter().zip(&want).all(|(got, want)| (got - want).abs() <= 1e-4 * want.abs());
         assert!(near, "{device}: {got:?}, the CPU's are {want:?}");

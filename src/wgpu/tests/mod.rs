@@ -1,13 +1,13 @@
 //! What the device promises, each on a device of the test's own: limits, errors, memory, other people's buffers,
-//! timings, and whole systems.
+//! timings.
 
 mod errors;
 mod half;
 mod interop;
+mod kinds;
 mod limits;
 mod memory;
 mod reading;
-mod systems;
 mod timings;
 
 use super::{Cx, Kernel, Options, Out, Tuning, Wgpu};

@@ -1,0 +1,154 @@
+//! Tests of whole systems on each kind of GPU: selection never waits for the host, and neither selection nor training takes
+//! more memory the longer it goes on.
+#![cfg(any(feature = "cuda", feature = "wgpu"))]
+
+use crate::{
+    Device, Result, Rng, Tensor,
+    data::{PatchSource, Window},
+    device::{Memory, run},
+    nn::{Activation, GlobalPool, ResNetConfig, Task},
+    ops::sampling::GumbelTopK,
+    select::{Ips, IpsConfig},
+    testing::{on_each_gpu_alone, random},
+    train::{TrainConfig, Trainer, tests::Corners},
+};
+
+/// An image that is computed where it is read, so that it takes no memory itself.
+struct Computed {
+    side: usize,
+}
+
+impl PatchSource for Computed {
+    fn channels(&self) -> usize {
+        1
+    }
+    fn height(&self) -> usize {
+        self.side
+    }
+    fn width(&self) -> usize {
+        self.side
+    }
+    fn read(&self, window: Window, out: &mut [u8]) -> Result<()> {
+        for (at, to) in out.iter_mut().enumerate() {
+            let (r, q) =
+                (window.row as usize + at / window.width, window.column as usize + at % window.width);
+            *to = ((r * 31 + q * 17) ^ (r * q / 64)) as u8;
+        }
+        Ok(())
+    }
+}
+
+/// A small network for patches of so many pixels, at such a distance.
+fn net(patch: usize, stride: usize, device: &Device) -> Ips {
+    let encoder = ResNetConfig { channels: 1, widths: vec![4, 8], blocks: 1, pool: GlobalPool::Mean };
+    let mut config = IpsConfig::with_encoder(encoder, [patch; 2], 16, 16, Task::megapixel_mnist(), true);
+    config.stride = [stride; 2];
+    Ips::new(config, device, &mut Rng::new(0)).unwrap()
+}
+
+fn read_backs(device: &Device) -> u64 {
+    match device {
+        Device::Cpu => 0,
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cuda) => cuda.read_backs(),
+        #[cfg(feature = "wgpu")]
+        Device::Wgpu(wgpu) => wgpu.counts().read_backs,
+    }
+}
+
+/// What `work` takes of the device's memory beyond what is there before.
+fn peak_of<T>(device: &Device, work: impl FnOnce() -> T) -> (T, usize) {
+    device.synchronize().unwrap();
+    device.release();
+    device.reset_peak();
+    let before = device.memory().in_use;
+    let result = work();
+    (result, device.memory().peak - before)
+}
+
+/// The indices selected of one image, how often the host waited, and the peak of device memory beyond what was there.
+fn select(net: &Ips, side: usize) -> (Vec<u32>, u64, usize) {
+    let image = Computed { side };
+    let images: [&dyn PatchSource; 1] = [&image];
+    let (device, mut rng) = (net.device(), Rng::new(0));
+    let before = read_backs(&device);
+    let (mut chosen, peak) = peak_of(&device, || net.select(&images, &mut rng).unwrap());
+    (chosen.remove(0).indices, read_backs(&device) - before, peak)
+}
+
+#[test]
+fn selection_reads_back_once_and_selects_what_the_cpu_does() {
+    let want = select(&net(25, 25, &Device::Cpu), 500).0;
+    on_each_gpu_alone(|device| {
+        let (indices, waited, _) = select(&net(25, 25, device), 500);
+        assert_eq!(waited, 1, "the indices at the end are all that the host waits for");
+        assert_eq!(indices, want, "{device}");
+    });
+}
+
+/// A hundred patches, and ten thousand of them: what lies between them is not looked at, which saves the emulator's time.
+#[test]
+fn the_peak_of_selection_is_flat_from_a_thousand_pixels_to_ten_thousand() {
+    on_each_gpu_alone(|device| {
+        let net = net(25, 100, device);
+        let (small, large) = (select(&net, 1_000), select(&net, 10_000));
+        assert_eq!((small.1, large.1), (1, 1));
+        assert!(
+            large.2 <= small.2 + small.2 / 20,
+            "{} bytes at 1,000 pixels a side, {} at 10,000, on {device}",
+            small.2,
+            large.2
+        );
+    });
+}
+
+/// A trainer whose steps learn from eight patches, four of the sixteen of each of two images.
+fn trainer(device: &Device, data: &Corners) -> Trainer {
+    let encoder = ResNetConfig { channels: 1, widths: vec![8], blocks: 1, pool: GlobalPool::Mean };
+    let tasks = vec![Task::new("which", 2, Activation::Softmax), Task::new("both", 2, Activation::Sigmoid)];
+    let config = IpsConfig::with_encoder(encoder, [10, 10], 4, 12, tasks, true);
+    let net = Ips::new(config, device, &mut Rng::new(0)).unwrap();
+    let config = TrainConfig {
+        epochs: 40,
+        warmup_epochs: 1,
+        batch: 2,
+        learning_rate: 3e-3,
+        weight_decay: 0.1,
+        seed: 5,
+    };
+    Trainer::new(net, config, data).unwrap()
+}
+
+#[test]
+fn three_hundred_training_steps_hold_no_more_memory_than_three() {
+    on_each_gpu_alone(|device| {
+        let data = Corners { len: 16 };
+        let mut trainer = trainer(device, &data);
+        let mut step = || -> Memory {
+            trainer.step_on(&data).unwrap();
+            device.synchronize().unwrap();
+            device.memory()
+        };
+        (0..2).for_each(|_| _ = step());
+        let after_three = step();
+        assert!(after_three.in_use > 0);
+        (3..299).for_each(|_| _ = step());
+        assert_eq!(step(), after_three, "{device}");
+    });
+}
+
+/// The noise of a million locations would be 4 MB.
+#[test]
+fn sampling_takes_no_memory_for_noise() {
+    const LOCATIONS: usize = 1_000_000;
+    on_each_gpu_alone(|device| {
+        let logits = random([1, LOCATIONS], 1).to_device(device).unwrap();
+        let op = GumbelTopK { k: 100, words: Rng::new(2).reserve(LOCATIONS as u64) };
+        let (drawn, peak) = peak_of(device, || run(&op, &[&logits]).unwrap());
+        assert_eq!(*drawn[0].dims(), [1, 100]);
+        assert!(peak < LOCATIONS, "{peak} bytes on {device}");
+        let of_cpu = |t: &Tensor| t.to_vec::<i32>().unwrap();
+        let want = run(&op, &[&logits.to_device(&Device::Cpu).unwrap()]).unwrap();
+        assert_eq!(of_cpu(&drawn[0]), of_cpu(&want[0]), "{device}");
+    });
+}
