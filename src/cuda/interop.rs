@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     tensor::Buffer,
 };
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, sys};
 use std::{any::Any, fmt, mem::ManuallyDrop, ops::Deref, sync::Arc};
 
 /// A tensor's memory lent to the application as a cudarc slice; see [`Tensor::to_cuda`].
@@ -87,20 +87,13 @@ impl Tensor {
         const OP: &str = "from_cuda";
         let dims = dims.into();
         let cuda = cuda_of(OP, device)?;
-        if slice.context().cu_ctx() != cuda.context.cu_ctx() {
-            let what = format!("a slice of another context than that of {device}");
-            return Err(Error::DeviceMismatch { op: OP, what });
-        }
-        dims.check(OP)?;
-        if slice.len() != dims.elements() {
-            let what = format!("{} elements for a tensor of {dims}", slice.len());
-            return Err(Error::argument(OP, what));
-        }
+        same_context(OP, slice.context().cu_ctx(), cuda)?;
+        of_length(OP, slice.len(), dims)?;
         // Waits for the slice's last write, and for all that its stream was asked to do.
         cuda.stream.join(slice.stream()).map_err(|e| cuda.failure(OP, e))?;
         let pointer = slice.device_ptr(&cuda.stream).0;
         let owner = Owned { slice, device: cuda.clone() };
-        over::<T>(OP, device, cuda, pointer, dims, Box::new(owner))
+        over::<T>(OP, device, pointer, dims, Box::new(owner))
     }
 
     /// A tensor over device memory by its address: `dims` elements, packed and row-major, that are not copied. `owner` is
@@ -123,8 +116,7 @@ impl Tensor {
         let dims = dims.into();
         let cuda = cuda_of(OP, device)?;
         dims.check(OP)?;
-        let waited = Box::new(Waited { owner: ManuallyDrop::new(owner), device: cuda.clone() });
-        over::<T>(OP, device, cuda, pointer, dims, waited)
+        over::<T>(OP, device, pointer, dims, Waited::new(owner, cuda))
     }
 
     /// This tensor's memory as a cudarc slice on `stream`, which is the application's: not copied, and not owned by the
@@ -150,30 +142,38 @@ impl Tensor {
     /// [`Error::DType`] if it holds other elements, [`Error::Device`] if the driver fails.
     pub fn to_cuda<T: Element>(&self, stream: &Arc<CudaStream>) -> Result<Lent<T>> {
         const OP: &str = "to_cuda";
-        let Buffer::Cuda(block) = &self.buffer else {
-            let what = format!("a tensor on {}: move it to a CUDA device with to_device", self.device());
-            return Err(Error::DeviceMismatch { op: OP, what });
-        };
+        let (block, pointer) = self.lendable::<T>(OP)?;
         let cuda = block.device();
-        if stream.context().cu_ctx() != cuda.context.cu_ctx() {
-            let what = format!("a stream of another context than that of {cuda}");
-            return Err(Error::DeviceMismatch { op: OP, what });
-        }
-        if T::DTYPE != self.dtype {
-            return Err(Error::dtype(OP, format!("the tensor holds {}, not {}", self.dtype, T::DTYPE)));
-        }
+        same_context(OP, stream.context().cu_ctx(), cuda)?;
         stream.join(&cuda.stream).map_err(|e| cuda.failure(OP, e))?;
-        let pointer = block.pointer() + (self.offset * self.dtype.size()) as u64;
         // SAFETY: the block, which the result holds on to, owns the elements, and `Lent` never lets the slice free them.
         let slice = unsafe { stream.upgrade_device_ptr::<T>(pointer, self.elements()) };
         Ok(Lent { slice: ManuallyDrop::new(slice), block: block.clone() })
     }
+
+    /// The block and the address of a tensor of elements `T` on a CUDA device.
+    pub(super) fn lendable<T: Element>(&self, op: &'static str) -> Result<(&Arc<Block>, u64)> {
+        let Buffer::Cuda(block) = &self.buffer else {
+            let what = format!("a tensor on {}: move it to a CUDA device with to_device", self.device());
+            return Err(Error::DeviceMismatch { op, what });
+        };
+        if T::DTYPE != self.dtype {
+            return Err(Error::dtype(op, format!("the tensor holds {}, not {}", self.dtype, T::DTYPE)));
+        }
+        Ok((block, block.pointer() + (self.offset * self.dtype.size()) as u64))
+    }
 }
 
-/// The owner of memory by address: dropped when the device's stream is done with it.
-struct Waited {
+/// The owner of memory by address: dropped when the device's stream is done with it, in the device's context.
+pub(super) struct Waited {
     owner: ManuallyDrop<Box<dyn Any + Send + Sync>>,
     device: Arc<Cuda>,
+}
+
+impl Waited {
+    pub(super) fn new(owner: Box<dyn Any + Send + Sync>, device: &Arc<Cuda>) -> Box<Self> {
+        Box::new(Waited { owner: ManuallyDrop::new(owner), device: device.clone() })
+    }
 }
 
 impl Drop for Waited {
@@ -184,7 +184,7 @@ impl Drop for Waited {
     }
 }
 
-fn cuda_of<'d>(op: &'static str, device: &'d Device) -> Result<&'d Arc<Cuda>> {
+pub(super) fn cuda_of<'d>(op: &'static str, device: &'d Device) -> Result<&'d Arc<Cuda>> {
     match device {
         Device::Cuda(cuda) => Ok(cuda),
         other => {
@@ -194,15 +194,33 @@ fn cuda_of<'d>(op: &'static str, device: &'d Device) -> Result<&'d Arc<Cuda>> {
     }
 }
 
+/// An error if memory or a stream is of another context than the device's.
+pub(super) fn same_context(op: &'static str, context: sys::CUcontext, cuda: &Cuda) -> Result<()> {
+    if context == cuda.context.cu_ctx() {
+        return Ok(());
+    }
+    let what = format!("memory or a stream of another context than that of {cuda}");
+    Err(Error::DeviceMismatch { op, what })
+}
+
+/// An error unless there is an element for each place of a tensor.
+pub(super) fn of_length(op: &'static str, elements: usize, dims: Dims) -> Result<()> {
+    dims.check(op)?;
+    if elements == dims.elements() {
+        return Ok(());
+    }
+    Err(Error::argument(op, format!("{elements} elements for a tensor of {dims}")))
+}
+
 /// A tensor over memory that `owner` frees.
-fn over<T: Element>(
+pub(super) fn over<T: Element>(
     op: &'static str,
     device: &Device,
-    cuda: &Arc<Cuda>,
     pointer: u64,
     dims: Dims,
     owner: Box<dyn Any + Send + Sync>,
 ) -> Result<Tensor> {
+    let cuda = cuda_of(op, device)?;
     device.check_dtype(op, T::DTYPE)?;
     let size = T::DTYPE.size();
     if dims.elements() > 0 && (pointer == 0 || !pointer.is_multiple_of(size as u64)) {

@@ -5,22 +5,35 @@
 //!   and memory; they take types of cudarc; [`api`] is that crate, in the version meant.
 //! * [`In`], [`Out`] and [`Cx`] are what a launch file sees; a launch is one `cuLaunchKernel` and nothing else.
 //!
-//! All work of a device goes to one stream, in order; nothing waits for the host but reading results.
+//! * With the feature `cust`: `Cuda::from_cust_stream`, `Tensor::from_cust` and `Tensor::to_cust` do the same with types of the
+//!   crate cust, which is `cuda::cust`.
+//!
+//! All kernels of a device go to one stream, in order; what is copied from and to the host to a second one, which events
+//! join to the first. Nothing waits for the host but reading results, and any thread may use the device.
 
 mod areas;
 mod context;
+mod copies;
 mod interop;
+#[cfg(feature = "cust")]
+mod interop_cust;
 mod kernels;
 mod launch;
 mod memory;
 mod product;
 mod rows;
 mod run;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use context::Cuda;
 pub use cudarc::driver as api;
+#[cfg(feature = "cust")]
+pub use cust;
 pub use interop::Lent;
+#[cfg(feature = "cust")]
+pub use interop_cust::LentToCust;
 pub use launch::{Argument, Cx, In, Out};
 pub use memory::Block;
 

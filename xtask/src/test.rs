@@ -4,6 +4,7 @@ mod emulated;
 
 use crate::{
     build_kernels,
+    emulator::{self, Kind},
     root::target,
     run::{cargo, run},
     tidy, verify,
@@ -37,7 +38,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         bail!("--require {other}: the devices are {}", KNOWN.join(", "));
     }
     if args.emulated {
-        return emulated::passes().map(drop);
+        return emulated::passes(!args.quick).map(drop);
     }
     if !args.quick {
         run(&mut cargo(&["fmt", "--all", "--check"]))?;
@@ -58,11 +59,12 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     fs::create_dir_all(target())?;
     run(cargo(&["test", "--workspace", "--features", FEATURES]).env("FOVEATE_TEST_REPORT", &native))?;
     run(&mut cargo(&["test", "-p", "foveate", "--no-default-features"]))?;
-    let emulated = emulated::passes()?;
+    let emulated = emulated::passes(!args.quick)?;
     on_a_narrow_adapter(&narrow)?;
     if !args.quick {
-        let doc = ["doc", "-p", "foveate", "--no-deps", "--features", FEATURES];
-        run(cargo(&doc).env("RUSTDOCFLAGS", "-D warnings"))?;
+        let features = format!("{FEATURES},cust");
+        let mut doc = cargo(&["doc", "-p", "foveate", "--no-deps", "--features", &features]);
+        run(doc.env("RUSTDOCFLAGS", "-D warnings").envs(emulator::environment(Kind::Plain)?))?;
     }
     verify::own_cases(&args.require)?;
     let mut devices = BTreeMap::new();

@@ -5,14 +5,14 @@ use super::FEATURES;
 use crate::{
     emulator::{self, Kind},
     root::{read, target},
-    run::cargo,
+    run::{cargo, run},
 };
 use anyhow::{Context, Result, ensure};
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// A way of running the tests.
@@ -21,6 +21,8 @@ struct Pass {
     kind: Kind,
     /// Order of the threads of a block.
     order: &'static str,
+    /// What streams do when.
+    streams: &'static str,
     /// What becomes of freed device memory, and what fresh memory holds: see `src/cuda/memory.rs`.
     pool: &'static str,
     /// On small shapes alone.
@@ -28,22 +30,37 @@ struct Pass {
 }
 
 const ON_SMALL_SHAPES: Pass =
-    Pass { name: "", kind: Kind::Plain, order: "forward", pool: "off", small: true };
+    Pass { name: "", kind: Kind::Plain, order: "forward", streams: "eager", pool: "off", small: true };
 const PASSES: [Pass; 5] = [
     Pass { name: "cuda-emulated", pool: "on", small: false, ..ON_SMALL_SHAPES },
     Pass { name: "cuda-emulated-checks", kind: Kind::Checks, pool: "bare", ..ON_SMALL_SHAPES },
     Pass { name: "cuda-emulated-asan", kind: Kind::Asan, ..ON_SMALL_SHAPES },
-    Pass { name: "cuda-emulated-reversed", order: "reversed", ..ON_SMALL_SHAPES },
-    Pass { name: "cuda-emulated-shuffled", order: "shuffled:7", ..ON_SMALL_SHAPES },
+    // Memory that is used again shows what does not wait for its last use.
+    Pass {
+        name: "cuda-emulated-reversed",
+        order: "reversed",
+        streams: "late",
+        pool: "on",
+        ..ON_SMALL_SHAPES
+    },
+    Pass {
+        name: "cuda-emulated-shuffled",
+        order: "shuffled:7",
+        streams: "shuffled:7",
+        pool: "on",
+        ..ON_SMALL_SHAPES
+    },
 ];
+/// The tests of the feature `cust`.
+const CUST: &str = "cuda-emulated-cust";
 
 /// The names of all passes, which are devices of their own in the table of tests.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    PASSES.iter().map(|pass| pass.name)
+    PASSES.iter().map(|pass| pass.name).chain([CUST])
 }
 
-/// Runs every pass, each over all kernels; their reports.
-pub(super) fn passes() -> Result<Vec<(&'static str, PathBuf)>> {
+/// Runs every pass, each over all kernels; their reports. `lints`: clippy as well, where it needs the emulator.
+pub(super) fn passes(lints: bool) -> Result<Vec<(&'static str, PathBuf)>> {
     let mut reports: Vec<(&str, PathBuf)> = Vec::new();
     let mut times = Vec::new();
     let mut tests = Vec::new();
@@ -58,11 +75,35 @@ pub(super) fn passes() -> Result<Vec<(&'static str, PathBuf)>> {
         }
         reports.push((pass.name, report));
     }
+    let start = Instant::now();
+    reports.push((CUST, with_cust(lints)?));
+    times.push((CUST, Duration::ZERO, start.elapsed()));
     println!("\n{:<24} {:>9} {:>9}", "on the emulator", "built, s", "tests, s");
     for (name, built, tests) in times {
         println!("{name:<24} {:>9.0} {:>9.0}", built.as_secs_f64(), tests.as_secs_f64());
     }
     Ok(reports)
+}
+
+/// The feature `cust`: it is built against the emulator as a CUDA tree, and its tests run on it, also where streams do their
+/// work late, as do those of the device as a whole.
+fn with_cust(lints: bool) -> Result<PathBuf> {
+    emulator::build(Kind::Plain)?;
+    let report = target().join(format!("test-report-{CUST}.tsv"));
+    let _ = fs::remove_file(&report);
+    let run_on = |streams: &str, arguments: &[&str]| -> Result<()> {
+        let mut command = cargo(&arguments[..1]);
+        command.args(["-p", "foveate", "--no-default-features", "--features", "cust"]).args(&arguments[1..]);
+        command.envs(emulator::environment(Kind::Plain)?).env("FOVEATE_TEST_REPORT", &report);
+        run(command.env("FOVEATE_EMULATOR_STREAMS", streams))
+    };
+    if lints {
+        run_on("eager", &["clippy", "--lib", "--test", "cust", "--", "-D", "warnings"])?;
+    }
+    run_on("eager", &["test", "--test", "cust"])?;
+    run_on("late", &["test", "--test", "cust", "--test", "cuda"])?;
+    run_on("eager", &["test", "--doc", "cust"])?;
+    Ok(report)
 }
 
 /// The tests that had something to do on a CUDA device.
@@ -95,12 +136,13 @@ impl Pass {
             .collect();
         command.arg("--config").arg(format!("target.'cfg(all())'.runner=['env'{}]", runner.concat()));
         match tests {
-            [] => command.args(["--test", "cuda"]),
+            [] => command.args(["--test", "cuda", "--test", "no_driver"]),
             _ => command.args(["--", "--exact"]).args(tests),
         };
         command.env("FOVEATE_DEVICES", "cuda").env("FOVEATE_TEST_REPORT", &report);
         command.env("FOVEATE_TEST_SIZE", if self.small { "small" } else { "all" });
         command.env("FOVEATE_POOL", self.pool).env("FOVEATE_EMULATOR_ORDER", self.order);
+        command.env("FOVEATE_EMULATOR_STREAMS", self.streams);
         command.env("FOVEATE_EMULATOR_RECORD", &launches);
         println!("$ cargo test -p foveate --lib: {}", self.name);
         let status = command.status().context("cannot start cargo")?;

@@ -112,7 +112,7 @@ fn pinned_memory_is_read_when_the_stream_comes_to_it() {
     let program = |pinned: bool| {
         in_every_order(move |bench| {
             let mut host = vec![7_u32; WORDS];
-            let mut at = host.as_mut_ptr().addr();
+            let mut at = host.as_mut_ptr().expose_provenance();
             if pinned {
                 let arguments = [(&raw mut at).addr(), 4 * WORDS, 0];
                 assert_eq!(bench.driver.call("cuMemHostAlloc", &arguments), SUCCESS);
