@@ -13,7 +13,7 @@ pub(crate) struct Args {
     /// Folder of `*.safetensors` cases; the repository's own by default
     #[arg(long)]
     cases: Option<PathBuf>,
-    /// cpu, wgpu, cuda or cuda-emulated
+    /// cpu, wgpu, cuda, cuda-emulated or cuda-emulated-checks
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Type of float operands: f32, or f16 for the operations that take it
@@ -26,6 +26,9 @@ pub(crate) struct Args {
     #[arg(long)]
     skip_unsupported: bool,
 }
+
+/// The emulator's checking build.
+const CHECKED: &str = "cuda-emulated-checks";
 
 /// The cases that the repository carries.
 fn own() -> PathBuf {
@@ -45,8 +48,10 @@ pub(crate) fn own_cases(required: &[String]) -> Result<()> {
     replay(&own(), ["cpu", "f16"], None, true)?;
     for device in required.iter().filter(|d| *d != "cpu") {
         replay(&own(), [device, "f32"], None, false)?;
-        if device == "wgpu" {
-            replay(&own(), [device, "f16"], None, true)?;
+        match device.as_str() {
+            "wgpu" => replay(&own(), [device, "f16"], None, true)?,
+            "cuda-emulated" => replay(&own(), [CHECKED, "f32"], None, false)?,
+            _ => {}
         }
     }
     Ok(())
@@ -58,10 +63,11 @@ fn replay(
     only: Option<&str>,
     skip_unsupported: bool,
 ) -> Result<()> {
-    let (name, emulated) = match device {
-        "cpu" | "wgpu" | "cuda" => (device, false),
-        "cuda-emulated" => ("cuda", true),
-        other => bail!("--device {other}: the devices are cpu, wgpu, cuda, cuda-emulated"),
+    let (name, emulator) = match device {
+        "cpu" | "wgpu" | "cuda" => (device, None),
+        "cuda-emulated" => ("cuda", Some(emulator::Kind::Plain)),
+        CHECKED => ("cuda", Some(emulator::Kind::Checks)),
+        other => bail!("--device {other}: the devices are cpu, wgpu, cuda, cuda-emulated, {CHECKED}"),
     };
     // One build for every device.
     let mut command =
@@ -73,8 +79,11 @@ fn replay(
     if skip_unsupported {
         command.arg("--skip-unsupported");
     }
-    if emulated {
-        command.env("LD_LIBRARY_PATH", library_path(&emulator::build(emulator::Kind::Plain)?));
+    if let Some(kind) = emulator {
+        command.env("LD_LIBRARY_PATH", library_path(&emulator::build(kind)?));
+    }
+    if device == CHECKED {
+        command.env("FOVEATE_POOL", "bare");
     }
     run(&mut command)
 }

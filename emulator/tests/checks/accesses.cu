@@ -54,6 +54,14 @@ extern "C" __global__ void entries_at_multiples_of_8(u64* y) {
     y[threadIdx.x] = entry.key + entry.first + entry.second;
 }
 
+// What the lanes of a warp hand to each other through the emulator itself, as wrappers of warp-wide instructions do.
+extern "C" __global__ void gathered(const u32* x, u32* y) {
+    u32 own = x[threadIdx.x], sum = 0;
+    const emulator::Gathered& all = emulator::gather(ALL_LANES, &own, sizeof own, {__FILE__, __LINE__});
+    for (u32 lane = 0; lane < WARP; lane++) sum += *reinterpret_cast<const u32*>(all.lane[lane]);
+    y[threadIdx.x] = sum;
+}
+
 // A block's scratch in global memory, handed on over a barrier; vectors; one address that all read.
 extern "C" __global__ void through_global(float* scratch, float4* y) {
     float* mine = scratch + blockIdx.x * BLOCK;

@@ -12,6 +12,7 @@ const KERNELS: &[Declared] = &[
     ("in_order_within_a_warp", TWO),
     ("counted", TWO),
     ("entries_at_multiples_of_8", ONE),
+    ("gathered", TWO),
     ("through_global", TWO),
     ("read_too_early", TWO),
     ("overwritten_too_early", TWO),
@@ -57,6 +58,8 @@ fn sound_kernels_are_not_reported() {
         assert_eq!(d.download(counts, 4), [BLOCK as u32 / 2; 4]);
         run("entries_at_multiples_of_8", 1, &[y]);
         assert_eq!(d.download(y, 4), [66, 0, 65, 0]);
+        run("gathered", 1, &[x, y]);
+        assert_eq!(d.download(y, BLOCK)[31..33], [31 * 16, 31 * 16 + 32 * 32]);
         run("through_global", 2, &[d.allocate(2 * BLOCK * 4), y]);
         assert_eq!(d.download(y, 4), [4.0, 7.0, 0.0, 63.0].map(f32::to_bits));
     });
