@@ -1,6 +1,6 @@
 //! The encoder's convolutions, layer by layer: patches of 1×50×50 and of 3×100×100, forward and backward.
 
-use crate::support::{Call, Case, between, many, one, uniform};
+use crate::support::{Call, Case, between, many, one, sizes::Sizes, uniform};
 use foveate::{
     Result, Tensor,
     device::run1,
@@ -24,22 +24,27 @@ pub(crate) struct Layer {
     pub(crate) grad_input: bool,
 }
 
-pub(crate) const LAYERS: [(&str, Layer); 10] = [
-    ("50-stem", Layer { grad_input: false, ..layer([100, 1, 50, 64], [7, 2, 3]) }),
-    ("50-layer1", layer([100, 64, 13, 64], [3, 1, 1])),
-    ("50-layer2-down", layer([100, 64, 13, 128], [3, 2, 1])),
-    ("50-shortcut", layer([100, 64, 13, 128], [1, 2, 0])),
-    ("50-layer2", layer([100, 128, 7, 128], [3, 1, 1])),
-    ("100-stem", Layer { grad_input: false, ..layer([32, 3, 100, 64], [7, 2, 3]) }),
-    ("100-layer1", layer([32, 64, 25, 64], [3, 1, 1])),
-    ("100-layer2-down", layer([32, 64, 25, 128], [3, 2, 1])),
-    ("100-shortcut", layer([32, 64, 25, 128], [1, 2, 0])),
-    ("100-layer2", layer([32, 128, 13, 128], [3, 1, 1])),
+/// By name; those of patches of 50² and of 100².
+const LAYERS: [[(&str, Layer); 5]; 2] = [
+    [
+        ("50-stem", Layer { grad_input: false, ..layer([1, 50, 64], [7, 2, 3]) }),
+        ("50-layer1", layer([64, 13, 64], [3, 1, 1])),
+        ("50-layer2-down", layer([64, 13, 128], [3, 2, 1])),
+        ("50-shortcut", layer([64, 13, 128], [1, 2, 0])),
+        ("50-layer2", layer([128, 7, 128], [3, 1, 1])),
+    ],
+    [
+        ("100-stem", Layer { grad_input: false, ..layer([3, 100, 64], [7, 2, 3]) }),
+        ("100-layer1", layer([64, 25, 64], [3, 1, 1])),
+        ("100-layer2-down", layer([64, 25, 128], [3, 2, 1])),
+        ("100-shortcut", layer([64, 25, 128], [1, 2, 0])),
+        ("100-layer2", layer([128, 13, 128], [3, 1, 1])),
+    ],
 ];
 
-/// n, input channels, side and output channels; kernel, stride and padding.
-const fn layer([n, inputs, side, outputs]: [usize; 4], [kernel, stride, padding]: [usize; 3]) -> Layer {
-    Layer { n, inputs, side, outputs, kernel, stride, padding, grad_input: true }
+/// Of one image: input channels, side and output channels; kernel, stride and padding.
+const fn layer([inputs, side, outputs]: [usize; 3], [kernel, stride, padding]: [usize; 3]) -> Layer {
+    Layer { n: 1, inputs, side, outputs, kernel, stride, padding, grad_input: true }
 }
 
 impl Layer {
@@ -91,8 +96,17 @@ impl Layer {
     }
 }
 
-pub(crate) fn cases(layers: impl IntoIterator<Item = (&'static str, Layer)>) -> Vec<Case> {
-    let both = layers.into_iter().map(|(name, layer)| {
+/// Every layer, of so many patches as there are of its size.
+pub(crate) fn layers(sizes: &Sizes) -> impl Iterator<Item = (&'static str, Layer)> + use<> {
+    let counts = [sizes.patches, sizes.large_patches];
+    LAYERS
+        .into_iter()
+        .zip(counts)
+        .flat_map(|(layers, n)| layers.map(|(name, layer)| (name, Layer { n, ..layer })))
+}
+
+pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
+    let both = layers(sizes).map(|(name, layer)| {
         let what = if layer.grad_input { "gradients of input and weight" } else { "gradient of the weight" };
         let forward = format!("conv2d/{name}/forward");
         let backward = format!("conv2d/{name}/backward");

@@ -1,10 +1,10 @@
-//! 10 draws without replacement from each of 16 rows of 32,400 logits, in draw order.
+//! 10 draws without replacement from each of some rows of logits, in draw order.
 
 use crate::support::{Call, Case, between, one};
 use foveate::{Result, Rng, ops};
 
-fn draw() -> Result<Call> {
-    let logits = |at| between(&format!("logits{at}"), [16, 32_400], -4.0, 4.0);
+fn draw(dims: [usize; 2]) -> Result<Call> {
+    let logits = |at| between(&format!("logits{at}"), dims, -4.0, 4.0);
     let logits = (0..4).map(logits).collect::<Result<Vec<_>>>()?;
     let (mut turn, mut rng) = (0, Rng::new(0));
     one(move || {
@@ -13,7 +13,12 @@ fn draw() -> Result<Call> {
     })
 }
 
-pub(crate) fn cases() -> Vec<Case> {
-    let case = Case::new("gumbel_top_k/10-of-32400", "top 10 of 16x32400, fresh noise each call", draw);
-    vec![Case { random: true, ..case }]
+/// For each of these numbers of rows and columns.
+pub(crate) fn cases(draws: &[[usize; 2]]) -> Vec<Case> {
+    let case = |&[rows, columns]: &[usize; 2]| {
+        let about = format!("top 10 of {rows}x{columns}, fresh noise each call");
+        let case = Case::new(&format!("gumbel_top_k/10-of-{columns}"), &about, move || draw([rows, columns]));
+        Case { random: true, ..case }
+    };
+    draws.iter().map(case).collect()
 }

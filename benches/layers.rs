@@ -1,6 +1,6 @@
 //! The small layers: batch norm, pooling, linear, softmax and layer norm.
 
-use crate::support::{Call, Case, between, many, one, uniform};
+use crate::support::{Call, Case, between, device, many, one, uniform};
 use foveate::{
     Result, Tensor,
     device::{run, run1},
@@ -13,7 +13,7 @@ use foveate::{
 
 /// weight, bias, running mean and running variance (c).
 fn norm_tensors(c: usize) -> Result<[Tensor; 4]> {
-    let constant = |value: f32| Tensor::full(value, [c], &foveate::Device::Cpu);
+    let constant = |value: f32| Tensor::full(value, [c], &device());
     Ok([uniform("w", [c])?, uniform("b", [c])?, constant(0.0)?, constant(1.0)?])
 }
 
@@ -40,20 +40,20 @@ fn norm_backward(n: usize, c: usize, side: usize) -> Result<Call> {
 const POOL: MaxPool2d = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1] };
 
 /// With the codes that backward needs.
-fn pool_forward() -> Result<Call> {
-    let x = uniform("x", [100, 64, 25, 25])?;
+fn pool_forward(n: usize) -> Result<Call> {
+    let x = uniform("x", [n, 64, 25, 25])?;
     one(move || ops::max_pool2d(&x, POOL.kernel, POOL.stride, POOL.padding))
 }
 
-fn pool_backward() -> Result<Call> {
-    let (x, dy) = (uniform("x", [100, 64, 25, 25])?, uniform("grad", [100, 64, 13, 13])?);
+fn pool_backward(n: usize) -> Result<Call> {
+    let (x, dy) = (uniform("x", [n, 64, 25, 25])?, uniform("grad", [n, 64, 13, 13])?);
     let codes = run(&POOL, &[&x])?[1].clone();
     let op = MaxPool2dGrad { pool: POOL, image: [25, 25] };
     one(move || run1(&op, &[&dy, &codes]))
 }
 
-fn global_pool() -> Result<Call> {
-    let x = uniform("x", [100, 128, 7, 7])?;
+fn global_pool(n: usize) -> Result<Call> {
+    let x = uniform("x", [n, 128, 7, 7])?;
     one(move || ops::global_avg_pool(&x))
 }
 
@@ -84,17 +84,28 @@ fn layer_norm(n: usize, width: usize) -> Result<Call> {
     one(move || ops::layer_norm(&x, Some((&weight, &bias)), 1e-6))
 }
 
-pub(crate) fn cases() -> Vec<Case> {
-    let large = 1600 * 128 * 128;
-    let pool = "3x3 stride 2 padding 1, 100x64x25x25";
+/// Of so many patches, where they are images.
+pub(crate) fn cases(n: usize) -> Vec<Case> {
+    [images(n), rows()].into_iter().flatten().collect()
+}
+
+fn images(n: usize) -> Vec<Case> {
+    let norm = |side: usize| format!("training, {n}x64x{side}x{side}");
+    let pool = format!("3x3 stride 2 padding 1, {n}x64x25x25");
     vec![
-        Case::new("batch_norm/64-25/forward", "training, 100x64x25x25", || norm_forward(100, 64, 25)),
-        Case::new("batch_norm/64-25/backward", "training, 100x64x25x25", || norm_backward(100, 64, 25)),
-        Case::new("batch_norm/64-13/forward", "training, 100x64x13x13", || norm_forward(100, 64, 13)),
-        Case::new("batch_norm/64-13/backward", "training, 100x64x13x13", || norm_backward(100, 64, 13)),
-        Case::new("max_pool2d/forward", pool, pool_forward),
-        Case::new("max_pool2d/backward", pool, pool_backward),
-        Case::new("global_avg_pool/forward", "100x128x7x7", global_pool),
+        Case::new("batch_norm/64-25/forward", &norm(25), move || norm_forward(n, 64, 25)),
+        Case::new("batch_norm/64-25/backward", &norm(25), move || norm_backward(n, 64, 25)),
+        Case::new("batch_norm/64-13/forward", &norm(13), move || norm_forward(n, 64, 13)),
+        Case::new("batch_norm/64-13/backward", &norm(13), move || norm_backward(n, 64, 13)),
+        Case::new("max_pool2d/forward", &pool, move || pool_forward(n)),
+        Case::new("max_pool2d/backward", &pool, move || pool_backward(n)),
+        Case::new("global_avg_pool/forward", &format!("{n}x128x7x7"), move || global_pool(n)),
+    ]
+}
+
+fn rows() -> Vec<Case> {
+    let large = 1600 * 128 * 128;
+    vec![
         Case::new("linear/1600-128-128/forward", "1600x128 -> 128", || linear_forward(1600, 128, 128))
             .flops(2 * large),
         Case::new("linear/1600-128-128/backward", "1600x128 -> 128, all gradients", || {

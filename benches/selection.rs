@@ -2,7 +2,7 @@
 
 use crate::{
     encoder::FLOPS,
-    support::{Call, Case, dense_image, device, fill, one, sparse_image},
+    support::{Call, Case, dense_image, device, fill, one, sizes::Sizes, sparse_image},
 };
 use foveate::{
     Device, Result, Rng, Tensor,
@@ -10,13 +10,14 @@ use foveate::{
     select::{Ips, IpsConfig},
 };
 
-const SIDE: usize = 1500;
+const PATCH: usize = 50;
 /// The peer's shuffle is the permutation of this seed.
 const SEED: u64 = 0;
 
-fn select(image: Result<DenseImage>) -> Result<Call> {
+fn select(image: Result<DenseImage>, keep: usize) -> Result<Call> {
     let image = image?;
-    let mut network = Ips::new(IpsConfig::megapixel_mnist(), &device(), &mut Rng::new(0))?;
+    let config = IpsConfig { memory: keep, iteration: keep, ..IpsConfig::megapixel_mnist() };
+    let mut network = Ips::new(config, &device(), &mut Rng::new(0))?;
     fill(&mut network)?;
     one(move || {
         let chosen = network.select(&[&image], &mut Rng::new(SEED))?;
@@ -26,15 +27,16 @@ fn select(image: Result<DenseImage>) -> Result<Call> {
     })
 }
 
-pub(crate) fn cases() -> Vec<Case> {
-    let flops = (SIDE / 50).pow(2) * FLOPS;
-    let about = "900 patches of 50x50 from 1x1x1500x1500, keep 100, chunks of 100, 4 tokens, 8 heads";
+pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
+    let (side, keep) = (sizes.image, sizes.keep);
+    let count = (side / PATCH).pow(2);
+    let about = format!(
+        "{count} patches of 50x50 from 1x1x{side}x{side}, keep {keep}, chunks of {keep}, 4 tokens, 8 heads"
+    );
+    let (dense, sparse) =
+        (format!("{about}; random pixels"), format!("{about}; 55 squares of 28x28 on black"));
     vec![
-        Case::new("selection/dense", &format!("{about}; random pixels"), || select(dense_image(SIDE)))
-            .flops(flops),
-        Case::new("selection/sparse", &format!("{about}; 55 squares of 28x28 on black"), || {
-            select(sparse_image(SIDE))
-        })
-        .flops(flops),
+        Case::new("selection/dense", &dense, move || select(dense_image(side), keep)).flops(count * FLOPS),
+        Case::new("selection/sparse", &sparse, move || select(sparse_image(side), keep)).flops(count * FLOPS),
     ]
 }

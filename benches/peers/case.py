@@ -1,10 +1,14 @@
 """What a case is: seeded inputs, one or more forms of the same computation, and the sums that prove they agree."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+import inputs
 
 Forms = dict[str, Callable[[], object]]
 
@@ -18,11 +22,33 @@ class Case:
     flops: int = 0  # multiply-adds times two, 0 where bytes and not arithmetic decide
     inference: bool = True  # run under torch.inference_mode
     random: bool = False  # fresh random numbers in every call: sums say nothing
+    products: bool = False  # of matrices or convolutions: on a GPU, every form also in TF32
+    host: bool = False  # on a GPU, only the host's time counts: the clock stops before the wait
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:
     """the same (n, c, h, w) values with the channels innermost in memory"""
     return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def folded(module: torch.nn.Module) -> torch.nn.Module:
+    """a copy of a module in evaluation mode without batch norms: each is in the weights of the convolution before it"""
+    module = copy.deepcopy(module)
+    for parent in list(module.modules()):
+        last = None
+        for name, child in list(parent.named_children()):
+            if isinstance(last, torch.nn.Conv2d) and isinstance(child, torch.nn.BatchNorm2d):
+                setattr(parent, before, fuse_conv_bn_eval(last, child))
+                setattr(parent, name, torch.nn.Identity())
+            before, last = name, child
+    return module
+
+
+def packed(name: str, module: torch.nn.Module, *inputs_: torch.Tensor) -> dict[str, Callable[..., torch.Tensor]]:
+    """PyTorch's forms of a module that is only evaluated: `torch-jit` and its like on the CPU, `torch-folded` on a GPU"""
+    if inputs.on_gpu():
+        return {f"torch-folded{name}": folded(module.eval())}
+    return {f"torch-jit{name}": optimised(module, *inputs_)}
 
 
 def optimised(module: torch.nn.Module, *inputs: torch.Tensor) -> Callable[..., torch.Tensor]:

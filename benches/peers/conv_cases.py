@@ -1,12 +1,13 @@
-"""The encoder's convolutions, layer by layer: 100 patches of 1x50x50 and 32 of 3x100x100, forward and backward."""
+"""The encoder's convolutions, layer by layer: patches of 1x50x50 and of 3x100x100, forward and backward."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional as F
 
 from case import Case, Forms, channels_last, optimised
-from inputs import uniform
+from inputs import on_gpu, uniform
+from sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -44,33 +45,36 @@ class Layer:
         return x, weight, uniform("grad", self.n, self.outputs, self.out_side, self.out_side)
 
 
+# Of one image.
 LAYERS = {
-    "50-stem": Layer(100, 1, 50, 64, 7, 2, 3, grad_input=False),
-    "50-layer1": Layer(100, 64, 13, 64, 3, 1, 1),
-    "50-layer2-down": Layer(100, 64, 13, 128, 3, 2, 1),
-    "50-shortcut": Layer(100, 64, 13, 128, 1, 2, 0),
-    "50-layer2": Layer(100, 128, 7, 128, 3, 1, 1),
-    "100-stem": Layer(32, 3, 100, 64, 7, 2, 3, grad_input=False),
-    "100-layer1": Layer(32, 64, 25, 64, 3, 1, 1),
-    "100-layer2-down": Layer(32, 64, 25, 128, 3, 2, 1),
-    "100-shortcut": Layer(32, 64, 25, 128, 1, 2, 0),
-    "100-layer2": Layer(32, 128, 13, 128, 3, 1, 1),
+    "50-stem": Layer(1, 1, 50, 64, 7, 2, 3, grad_input=False),
+    "50-layer1": Layer(1, 64, 13, 64, 3, 1, 1),
+    "50-layer2-down": Layer(1, 64, 13, 128, 3, 2, 1),
+    "50-shortcut": Layer(1, 64, 13, 128, 1, 2, 0),
+    "50-layer2": Layer(1, 128, 7, 128, 3, 1, 1),
+    "100-stem": Layer(1, 3, 100, 64, 7, 2, 3, grad_input=False),
+    "100-layer1": Layer(1, 64, 25, 64, 3, 1, 1),
+    "100-layer2-down": Layer(1, 64, 25, 128, 3, 2, 1),
+    "100-shortcut": Layer(1, 64, 25, 128, 1, 2, 0),
+    "100-layer2": Layer(1, 128, 13, 128, 3, 1, 1),
 }
 
 
 def forward(layer: Layer) -> Forms:
     """plain layout, channels innermost, and a frozen module with packed weights"""
     x, weight, _ = layer.tensors()
-    module = torch.nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.padding, bias=False)
-    with torch.no_grad():
-        module.weight.copy_(weight)
-    packed = optimised(module, x)
     x_last, weight_last = channels_last(x), channels_last(weight)
-    return {
+    forms = {
         "torch-eager": lambda: F.conv2d(x, weight, None, layer.stride, layer.padding),
         "torch-channels-last": lambda: F.conv2d(x_last, weight_last, None, layer.stride, layer.padding),
-        "torch-jit": lambda: packed(x),
     }
+    if not on_gpu():
+        module = torch.nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.padding, bias=False)
+        with torch.no_grad():
+            module.weight.copy_(weight)
+        packed = optimised(module, x)
+        forms["torch-jit"] = lambda: packed(x)
+    return forms
 
 
 def backward(layer: Layer) -> Forms:
@@ -94,15 +98,19 @@ def backward(layer: Layer) -> Forms:
     }
 
 
-def cases() -> dict[str, Case]:
+def cases(sizes: Sizes) -> dict[str, Case]:
     """every layer in both directions"""
     made = {}
     for name, layer in LAYERS.items():
+        layer = replace(layer, n=sizes.patches if name.startswith("50-") else sizes.large_patches)
         made[f"conv2d/{name}/forward"] = Case(
-            layer.about("convolution"), lambda threads, layer=layer: forward(layer), layer.flops
+            layer.about("convolution"), lambda threads, layer=layer: forward(layer), layer.flops, products=True
         )
         what = "gradients of input and weight" if layer.grad_input else "gradient of the weight"
         made[f"conv2d/{name}/backward"] = Case(
-            layer.about(what), lambda threads, layer=layer: backward(layer), layer.flops * (1 + layer.grad_input)
+            layer.about(what),
+            lambda threads, layer=layer: backward(layer),
+            layer.flops * (1 + layer.grad_input),
+            products=True,
         )
     return made

@@ -1,38 +1,63 @@
-"""The truncated ResNet-18 on 100 patches of 1x50x50: evaluation, and one training step."""
+"""The truncated ResNet-18 on patches of 1x50x50: evaluation from floats and, on a GPU, from bytes, and one training step."""
 
 import torch
 
-from case import Case, Forms, channels_last, optimised
-from inputs import fill, uniform
+import inputs
+from case import Case, Forms, channels_last, packed
+from inputs import byte_values, fill, on_gpu, uniform
 from network import encoder
-from onnx_encoder import run, session
+from sizes import Sizes
 
-PATCHES = 100
 FLOPS = 105_140_352  # forward, one patch
 
 
-def patches() -> torch.Tensor:
-    """(100, 1, 50, 50), pixels in [0, 1)"""
-    return uniform("patches", PATCHES, 1, 50, 50, low=0.0)
+def patches(count: int) -> torch.Tensor:
+    """(count, 1, 50, 50), pixels in [0, 1)"""
+    return uniform("patches", count, 1, 50, 50, low=0.0)
 
 
-def evaluation(threads: int) -> Forms:
-    """running statistics; the frozen forms fold them into the weights"""
-    x, network = patches(), fill(encoder(), "encoder.").eval()
+def networks(x: torch.Tensor) -> dict:
+    """every form of the encoder in evaluation mode that PyTorch has, by name, for inputs like `x`"""
+    plain = fill(encoder(), "encoder.").eval()
     last = fill(encoder(), "encoder.").eval().to(memory_format=torch.channels_last)
-    x_last = channels_last(x)
-    packed, packed_last = optimised(network, x), optimised(last, x_last)
-    loaded, pixels = session(network, tuple(x.shape), threads), x.numpy()
     return {
-        "torch-eager": lambda: network(x),
-        "torch-channels-last": lambda: last(x_last),
-        "torch-jit": lambda: packed(x),
-        "torch-jit-channels-last": lambda: packed_last(x_last),
-        "onnxruntime": lambda: run(loaded, pixels),
+        "torch-eager": plain,
+        "torch-channels-last": last,
+        **packed("", plain, x),
+        **packed("-channels-last", last, channels_last(x)),
     }
 
 
-def training(threads: int) -> Forms:
+def in_layout(name: str, x: torch.Tensor) -> torch.Tensor:
+    """the memory layout that a form of this name takes"""
+    return channels_last(x) if name.endswith("channels-last") else x
+
+
+def evaluation(count: int, threads: int) -> Forms:
+    """running statistics; the packed forms fold them into the weights"""
+    x = patches(count)
+    forms = {
+        name: lambda network=network, x=in_layout(name, x): network(x) for name, network in networks(x).items()
+    }
+    if not on_gpu():
+        from onnx_encoder import run, session  # so that a machine without ONNX Runtime has the rest
+
+        plain = fill(encoder(), "encoder.").eval()
+        loaded, pixels = session(plain, tuple(x.shape), threads), x.numpy()
+        forms["onnxruntime"] = lambda: run(loaded, pixels)
+    return forms
+
+
+def from_bytes(count: int) -> Forms:
+    """the same from bytes on the device; their conversion is timed"""
+    pixels = byte_values("patches", count, 1, 50, 50).to(inputs.DEVICE)
+    return {
+        name: lambda network=network, name=name: network(in_layout(name, pixels.float()))
+        for name, network in networks(pixels.float()).items()
+    }
+
+
+def training(count: int) -> Forms:
     """forward with batch statistics, mean of all embeddings as loss, backward, AdamW; gives the loss and all gradients.
 
     The learning rate is tiny, so that thousands of steps leave weights and activations at their usual magnitude.
@@ -51,21 +76,34 @@ def training(threads: int) -> Forms:
 
         return call
 
-    x = patches()
+    x = patches(count)
     return {
         "torch-eager": form(x, torch.contiguous_format),
         "torch-channels-last": form(channels_last(x), torch.channels_last),
     }
 
 
-def cases() -> dict[str, Case]:
-    """both modes"""
-    return {
-        "encoder/evaluation": Case("ResNet-18 to layer 2, 100x1x50x50 -> 100x128", evaluation, PATCHES * FLOPS),
+def cases(sizes: Sizes) -> dict[str, Case]:
+    """every mode"""
+    count = sizes.patches
+    about = f"ResNet-18 to layer 2, {count}x1x50x50 -> {count}x128"
+    made = {
+        "encoder/evaluation": Case(
+            about, lambda threads: evaluation(count, threads), count * FLOPS, products=True
+        ),
         "encoder/training": Case(
-            "forward with batch statistics, mean as loss, backward, AdamW; 100x1x50x50",
-            training,
-            2 * PATCHES * (3 * FLOPS // 2 - 64 * 625 * 49),
+            f"forward with batch statistics, mean as loss, backward, AdamW; {count}x1x50x50",
+            lambda threads: training(count),
+            2 * count * (3 * FLOPS // 2 - 64 * 625 * 49),
             inference=False,
+            products=True,
         ),
     }
+    if on_gpu():
+        made["encoder/fused"] = Case(
+            f"the same from bytes, which are 255 times as large as their pixels; {about}",
+            lambda threads: from_bytes(count),
+            count * FLOPS,
+            products=True,
+        )
+    return made

@@ -2,6 +2,7 @@
 
 Element i of tensor `name` is splitmix64(fnv1a64(name) + (i + 1) * GOLDEN) reduced to its top 24 bits, which give a
 uniform number in [low, high). Both sides of a benchmark fill their tensors so, and can compare their checksums.
+Tensors are on `DEVICE`, which is set before any case makes its inputs.
 """
 
 import itertools
@@ -11,6 +12,20 @@ import torch
 
 GOLDEN = 0x9E3779B97F4A7C15
 MASK = (1 << 64) - 1
+DEVICE = torch.device("cpu")
+FOR_GPU = False
+
+
+def use(device: str, smoke: bool):
+    """Everything made from here on is for this device. A smoke run for a GPU makes do without one."""
+    global DEVICE, FOR_GPU
+    FOR_GPU = device == "cuda"
+    DEVICE = torch.device("cpu" if smoke and not torch.cuda.is_available() else device)
+
+
+def on_gpu() -> bool:
+    """Whether the cases and forms are those for a GPU."""
+    return FOR_GPU
 
 
 def fnv1a64(name: str) -> int:
@@ -32,11 +47,12 @@ def words(name: str, count: int) -> np.ndarray:
 def uniform(name: str, *shape: int, low: float = -1.0, high: float = 1.0) -> torch.Tensor:
     """f32 tensor of `shape`, uniform in [low, high): low + (high - low) * word/2^24, computed in f64 and rounded once."""
     unit = (words(name, int(np.prod(shape))) >> np.uint64(40)).astype(np.float64) / (1 << 24)
-    return torch.from_numpy((low + (high - low) * unit).astype(np.float32).reshape(shape))
+    return torch.from_numpy((low + (high - low) * unit).astype(np.float32).reshape(shape)).to(DEVICE)
 
 
 def fill(module: torch.nn.Module, prefix: str) -> torch.nn.Module:
-    """Sets every parameter and statistic of `module` from `prefix` and its name in the state dict."""
+    """Sets every parameter and statistic of `module` from `prefix` and its name in the state dict; moves it to `DEVICE`."""
+    module = module.to(DEVICE)
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point():
@@ -60,15 +76,19 @@ def bounds(name: str, shape: torch.Size) -> tuple[float, float]:
     return -reach, reach
 
 
+def byte_values(name: str, *shape: int) -> torch.Tensor:
+    """u8 tensor of `shape` of independent bytes, on the host"""
+    return torch.from_numpy((words(name, int(np.prod(shape))) >> np.uint64(56)).astype(np.uint8).reshape(shape))
+
+
 def dense_image(side: int) -> torch.Tensor:
-    """u8 image of independent pixels: no patch is blank. (1, 1, side, side)"""
-    pixels = words(f"image-dense-{side}", side * side) >> np.uint64(56)
-    return torch.from_numpy(pixels.astype(np.uint8).reshape(1, 1, side, side))
+    """u8 image of independent pixels: no patch is blank. (1, 1, side, side), on the host"""
+    return byte_values(f"image-dense-{side}", 1, 1, side, side)
 
 
 def sparse_image(side: int) -> torch.Tensor:
     """u8 image as empty as a Megapixel-MNIST one: 5 digits and 50 noise patterns, each a 28x28 square at a position
-    drawn uniformly, one pixel in five set; later squares overwrite earlier ones. (1, 1, side, side)"""
+    drawn uniformly, one pixel in five set; later squares overwrite earlier ones. (1, 1, side, side), on the host"""
     image = np.zeros((side, side), dtype=np.uint8)
     places = words(f"image-sparse-{side}-places", 2 * 55) % np.uint64(side - 27)
     ink = words(f"image-sparse-{side}-ink", 55 * 28 * 28).reshape(55, 28, 28)

@@ -83,7 +83,7 @@ class CrossAttention(nn.Module):
 
 
 def positional_encoding(count: int, width: int) -> torch.Tensor:
-    """sinusoid over the row-major patch index: sin in even columns, cos in odd ones, (1, count, width)"""
+    """sinusoid over the row-major patch index: sin in even columns, cos in odd ones, (1, count, width), on the host"""
     angle = torch.arange(count)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
     return torch.stack((angle.sin(), angle.cos()), dim=-1).reshape(1, count, width)
 

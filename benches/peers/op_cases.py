@@ -7,9 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import inputs
 from case import Case, Forms, channels_last
-from inputs import fill, uniform
+from inputs import fill, on_gpu, uniform
 from network import CrossAttention
+from sizes import Sizes
 
 aten = torch.ops.aten
 
@@ -24,24 +26,24 @@ def unfold(channels: int, side: int, patch: int, stride: int) -> Forms:
     """patches copied into memory that exists already"""
     image = uniform("image", 1, channels, side, side)
     grid = image.unfold(2, patch, stride).unfold(3, patch, stride).permute(0, 2, 3, 1, 4, 5)
-    patches = torch.empty(grid.shape)
+    patches = torch.empty(grid.shape, device=inputs.DEVICE)
     return {"torch-unfold-copy": lambda: patches.copy_(grid)}
 
 
 class Attention:
-    """16 images, 4 queries, 200 keys, width 128, 8 heads: x (16, 200, 128) -> (16, 4, 128), no biases"""
+    """4 queries, width 128, 8 heads: x (images, keys, 128) -> (images, 4, 128), no biases"""
 
-    def __init__(self):
-        self.x = uniform("x", 16, 200, 128)
+    def __init__(self, images: int, keys: int):
+        self.x = uniform("x", images, keys, 128)
         self.plain = fill(CrossAttention(4, 128, 8), "transf.crs_attn.").eval()
-        self.module = nn.MultiheadAttention(128, 8, bias=False, batch_first=True).eval()
+        self.module = nn.MultiheadAttention(128, 8, bias=False, batch_first=True).eval().to(inputs.DEVICE)
         with torch.no_grad():
             weights = [self.plain.q_w.weight, self.plain.k_w.weight, self.plain.v_w.weight]
             self.module.in_proj_weight.copy_(torch.cat(weights))
             self.module.out_proj.weight.copy_(self.plain.fc.weight)
 
     def through_module(self) -> torch.Tensor:
-        query = self.plain.q.expand(16, -1, -1)
+        query = self.plain.q.expand(self.x.shape[0], -1, -1)
         return self.module(query, self.x, self.x, need_weights=False)[0]
 
     def forms(self) -> Forms:
@@ -53,7 +55,7 @@ class Attention:
 
     def training(self) -> Forms:
         """forward, then the gradients of x, queries and all four projections"""
-        grad = uniform("grad", 16, 4, 128)
+        grad = uniform("grad", self.x.shape[0], 4, 128)
         self.x.requires_grad_()
         plain = [self.x, *self.plain.parameters()]
         module = [self.x, self.plain.q, *self.module.parameters()]
@@ -85,13 +87,19 @@ def merge() -> Forms:
     return {"torch-patch-major": fresh(patch_major, pairs), "torch-row-major": fresh(row_major, rows)}
 
 
-def gumbel() -> Forms:
-    """10 draws without replacement from 16 rows of 32,400 logits, in draw order"""
-    logits = [uniform(f"logits{i}", 16, 32400, low=-4.0, high=4.0) for i in range(4)]
-    noise = torch.empty(16, 32400)
+def top_k() -> Forms:
+    """places of the 100 greatest of 900 logits"""
+    logits = [uniform(f"logits{i}", 1, 900, low=-4.0, high=4.0) for i in range(8)]
+    return {"torch-eager": fresh(lambda x: x.topk(100, dim=1).indices, logits)}
+
+
+def gumbel(rows: int, columns: int) -> Forms:
+    """10 draws without replacement from rows of logits, in draw order"""
+    logits = [uniform(f"logits{i}", rows, columns, low=-4.0, high=4.0) for i in range(4)]
+    noise = torch.empty(rows, columns, device=inputs.DEVICE)
 
     def plain(x):
-        return (x - torch.log(-torch.log(torch.rand(x.shape)))).topk(10, dim=1)
+        return (x - torch.log(-torch.log(torch.rand_like(x)))).topk(10, dim=1)
 
     def in_place(x):
         return torch.sub(x, noise.uniform_().log_().neg_().log_()).topk(10, dim=1)
@@ -102,7 +110,9 @@ def gumbel() -> Forms:
     def multinomial(x):
         return torch.multinomial(F.softmax(x, dim=1), 10)
 
-    named = {"eager": plain, "in-place": in_place, "exponential": race, "multinomial": multinomial}
+    named = {"eager": plain, "in-place": in_place, "exponential": race}
+    if columns <= 1 << 24:  # what multinomial takes
+        named["multinomial"] = multinomial
     return {f"torch-{name}": fresh(call, logits) for name, call in named.items()}
 
 
@@ -111,9 +121,14 @@ def per_layout(make: Callable[..., Callable[[], object]], *images: torch.Tensor)
     return {"torch-eager": make(*images), "torch-channels-last": make(*[channels_last(i) for i in images])}
 
 
+def running(c: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """running mean and variance before the first batch"""
+    return torch.zeros(c, device=inputs.DEVICE), torch.ones(c, device=inputs.DEVICE)
+
+
 def norm_forward(n: int, c: int, side: int) -> Forms:
     """batch statistics, running estimates updated"""
-    weight, bias, mean, var = uniform("w", c), uniform("b", c), torch.zeros(c), torch.ones(c)
+    weight, bias, mean, var = uniform("w", c), uniform("b", c), *running(c)
 
     def make(x):
         return lambda: aten.native_batch_norm(x, weight, bias, mean, var, True, 0.1, 1e-5)[0]
@@ -123,7 +138,7 @@ def norm_forward(n: int, c: int, side: int) -> Forms:
 
 def norm_backward(n: int, c: int, side: int) -> Forms:
     """gradients of x, weight and bias from saved statistics"""
-    weight, mean, var = uniform("w", c), torch.zeros(c), torch.ones(c)
+    weight, mean, var = uniform("w", c), *running(c)
 
     def make(x, grad):
         _, saved_mean, saved_scale = aten.native_batch_norm(x, weight, weight, mean, var, True, 0.1, 1e-5)
@@ -133,16 +148,16 @@ def norm_backward(n: int, c: int, side: int) -> Forms:
     return per_layout(make, uniform("x", n, c, side, side), uniform("grad", n, c, side, side))
 
 
-def pool_forward() -> Forms:
+def pool_forward(n: int) -> Forms:
     """3x3, stride 2, padding 1, with the indices that backward needs"""
 
     def make(x):
         return lambda: aten.max_pool2d_with_indices(x, [3, 3], [2, 2], [1, 1])[0]
 
-    return per_layout(make, uniform("x", 100, 64, 25, 25))
+    return per_layout(make, uniform("x", n, 64, 25, 25))
 
 
-def pool_backward() -> Forms:
+def pool_backward(n: int) -> Forms:
     """gradient of the input of the same pooling"""
     geometry = ([3, 3], [2, 2], [1, 1], [1, 1], False)
 
@@ -150,12 +165,12 @@ def pool_backward() -> Forms:
         indices = aten.max_pool2d_with_indices(x, *geometry)[1]
         return lambda: aten.max_pool2d_with_indices_backward(grad, x, *geometry, indices)
 
-    return per_layout(make, uniform("x", 100, 64, 25, 25), uniform("grad", 100, 64, 13, 13))
+    return per_layout(make, uniform("x", n, 64, 25, 25), uniform("grad", n, 64, 13, 13))
 
 
-def global_pool() -> Forms:
+def global_pool(n: int) -> Forms:
     """mean over the pixels of each channel"""
-    return per_layout(lambda x: lambda: F.adaptive_avg_pool2d(x, 1), uniform("x", 100, 128, 7, 7))
+    return per_layout(lambda x: lambda: F.adaptive_avg_pool2d(x, 1), uniform("x", n, 128, 7, 7))
 
 
 def linear_forward(n: int, inputs: int, outputs: int) -> Forms:
@@ -218,40 +233,113 @@ def overhead(recorded: bool) -> Forms:
     return {"torch-eager": call}
 
 
-def cases() -> dict[str, Case]:
-    """name of each op -> case"""
-    attention = "16 images x (4 queries, 200 keys), width 128, 8 heads, no biases"
-    return {
-        "unfold/50-50": Case("1x1x3000x3000, patch 50 stride 50, into existing memory", lambda t: unfold(1, 3000, 50, 50)),
-        "unfold/50-25": Case("1x1x3000x3000, patch 50 stride 25, into existing memory", lambda t: unfold(1, 3000, 50, 25)),
-        "unfold/rgb-100": Case("1x3x3000x3000, patch 100 stride 100, same", lambda t: unfold(3, 3000, 100, 100)),
-        "cross_attention/forward": Case(attention, lambda t: Attention().forms()),
-        "cross_attention/training": Case(
-            f"forward and all gradients; {attention}", lambda t: Attention().training(), inference=False
+def chain() -> Forms:
+    """1,000 additions of tensors of one element, of which each needs the result of the one before"""
+    x, y = uniform("x", 1), uniform("y", 1)
+
+    def call():
+        total = x
+        for _ in range(1000):
+            total = total + y
+        return total
+
+    return {"torch-eager": call}
+
+
+def allocate() -> Forms:
+    """1,000 tensors of a few sizes from the caching allocator, each freed again"""
+
+    def call():
+        for at in range(1000):
+            torch.empty(1 << (at % 8), device=inputs.DEVICE)
+
+    return {"torch-eager": call}
+
+
+def host_cases() -> dict[str, Case]:
+    """what an operation costs beside its arithmetic"""
+    host = "; the host's time, without the wait" if on_gpu() else ""
+    made = {
+        "overhead/untracked": Case(f"1000 additions of 1 element{host}", lambda t: overhead(False), host=on_gpu()),
+        "overhead/recorded": Case(
+            f"1000 additions of 1 element, recorded for backward{host}",
+            lambda t: overhead(True),
+            inference=False,
+            host=on_gpu(),
         ),
-        "top_m_merge/100-100": Case("16 images, 100 kept + 100 new, 32 rows of logits, keep 100", lambda t: merge()),
-        "gumbel_top_k/10-of-32400": Case("top 10 of 16x32400, fresh noise each call", lambda t: gumbel(), random=True),
-        "batch_norm/64-25/forward": Case("training, 100x64x25x25", lambda t: norm_forward(100, 64, 25)),
-        "batch_norm/64-25/backward": Case("training, 100x64x25x25", lambda t: norm_backward(100, 64, 25)),
-        "batch_norm/64-13/forward": Case("training, 100x64x13x13", lambda t: norm_forward(100, 64, 13)),
-        "batch_norm/64-13/backward": Case("training, 100x64x13x13", lambda t: norm_backward(100, 64, 13)),
-        "max_pool2d/forward": Case("3x3 stride 2 padding 1, 100x64x25x25", lambda t: pool_forward()),
-        "max_pool2d/backward": Case("3x3 stride 2 padding 1, 100x64x25x25", lambda t: pool_backward()),
-        "global_avg_pool/forward": Case("100x128x7x7", lambda t: global_pool()),
+    }
+    if on_gpu():
+        about = f"1000 blocks of memory, each freed again{host}"
+        made["overhead/pool"] = Case(about, lambda t: allocate(), host=True)
+        made["overhead/chain"] = Case("1000 additions of 1 element, one after the other", lambda t: chain())
+        made["top_k/100-of-900"] = Case("places of the 100 greatest of 1x900 logits", lambda t: top_k())
+    return made
+
+
+def image_cases(sizes: Sizes) -> dict[str, Case]:
+    """patches, and the layers between convolutions"""
+    n, cut = sizes.patches, sizes.cut
+    made = {}
+    for name, channels, patch, stride in [("50-50", 1, 50, 50), ("50-25", 1, 50, 25), ("rgb-100", 3, 100, 100)]:
+        made[f"unfold/{name}"] = Case(
+            f"1x{channels}x{cut}x{cut}, patch {patch} stride {stride}, into existing memory",
+            lambda t, shape=(channels, cut, patch, stride): unfold(*shape),
+        )
+    for side in (25, 13):
+        about = f"training, {n}x64x{side}x{side}"
+        made[f"batch_norm/64-{side}/forward"] = Case(about, lambda t, side=side: norm_forward(n, 64, side))
+        made[f"batch_norm/64-{side}/backward"] = Case(about, lambda t, side=side: norm_backward(n, 64, side))
+    pool = f"3x3 stride 2 padding 1, {n}x64x25x25"
+    made["max_pool2d/forward"] = Case(pool, lambda t: pool_forward(n))
+    made["max_pool2d/backward"] = Case(pool, lambda t: pool_backward(n))
+    made["global_avg_pool/forward"] = Case(f"{n}x128x7x7", lambda t: global_pool(n))
+    return made
+
+
+def row_cases() -> dict[str, Case]:
+    """layers of rows"""
+    large = 1600 * 128 * 128
+    return {
         "linear/1600-128-128/forward": Case(
-            "1600x128 -> 128", lambda t: linear_forward(1600, 128, 128), 2 * 1600 * 128 * 128
+            "1600x128 -> 128", lambda t: linear_forward(1600, 128, 128), 2 * large, products=True
         ),
         "linear/1600-128-128/backward": Case(
-            "1600x128 -> 128, all gradients", lambda t: linear_backward(1600, 128, 128), 4 * 1600 * 128 * 128
+            "1600x128 -> 128, all gradients", lambda t: linear_backward(1600, 128, 128), 4 * large, products=True
         ),
-        "linear/64-128-512/forward": Case("64x128 -> 512", lambda t: linear_forward(64, 128, 512), 2 * 64 * 128 * 512),
+        "linear/64-128-512/forward": Case(
+            "64x128 -> 512", lambda t: linear_forward(64, 128, 512), 2 * 64 * 128 * 512, products=True
+        ),
         "softmax/512-200": Case("512 rows of 200", lambda t: softmax(512, 200)),
         "softmax/16-32400": Case("16 rows of 32400", lambda t: softmax(16, 32400)),
         "layer_norm/64-128": Case("64 rows of 128", lambda t: layer_norm(64, 128)),
         "layer_norm/3200-128": Case("3200 rows of 128", lambda t: layer_norm(3200, 128)),
-        "overhead/untracked": Case("1000 additions of 1 element", lambda t: overhead(False)),
-        "overhead/recorded": Case(
-            "1000 additions of 1 element, recorded for backward", lambda t: overhead(True), inference=False
+    }
+
+
+def cases(sizes: Sizes) -> dict[str, Case]:
+    """name of each op -> case"""
+    images, keys = sizes.attention
+    attention = f"{images} images x (4 queries, {keys} keys), width 128, 8 heads, no biases"
+    draws = {
+        f"gumbel_top_k/10-of-{columns}": Case(
+            f"top 10 of {rows}x{columns}, fresh noise each call",
+            lambda t, rows=rows, columns=columns: gumbel(rows, columns),
+            random=True,
+        )
+        for rows, columns in sizes.draws
+    }
+    return {
+        "cross_attention/forward": Case(attention, lambda t: Attention(images, keys).forms(), products=True),
+        "cross_attention/training": Case(
+            f"forward and all gradients; {attention}",
+            lambda t: Attention(images, keys).training(),
+            inference=False,
+            products=True,
         ),
+        "top_m_merge/100-100": Case("16 images, 100 kept + 100 new, 32 rows of logits, keep 100", lambda t: merge()),
+        **draws,
+        **image_cases(sizes),
+        **row_cases(),
+        **host_cases(),
         "adamw/880k": Case("one step, about 880,000 parameters in 60 tensors", lambda t: adamw(), inference=False),
     }

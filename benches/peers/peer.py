@@ -1,4 +1,5 @@
-"""PyTorch and ONNX Runtime as peers of the CPU benchmarks: a server that times one case at a time on request.
+"""PyTorch as the peer of the benchmarks on the CPU and on CUDA, and ONNX Runtime on the CPU: a server that times one case
+at a time on request.
 
 Reads one JSON object a line on stdin and answers one a line on stdout; `README.md` documents both. With `--measure` it
 times the named cases by itself and prints a Markdown table.
@@ -15,61 +16,104 @@ import warnings
 
 warnings.filterwarnings("ignore")
 
-import onnxruntime
 import torch
 
 import conv_cases
 import encoder_cases
+import inputs
 import op_cases
 import selection_cases
 from case import Case, checksum
+from sizes import NAMED, Sizes
 
-CASES: dict[str, Case] = {
-    **conv_cases.cases(),
-    **encoder_cases.cases(),
-    **selection_cases.cases(),
-    **op_cases.cases(),
-}
 WARM_UP_SECONDS = 0.25  # per form, when a case is first asked for
 SETTLE_SECONDS = 0.02  # worker threads spin for a while after their last task: let them sleep before answering
+TOGETHER_SECONDS = 0.02  # on a GPU, calls that are waited for together take at least so long
+TF32 = "-tf32"  # ends the names of forms in which products may round their operands to 10 bits
+
+
+def all_cases(sizes: Sizes) -> dict[str, Case]:
+    """every case by name"""
+    families = (conv_cases, encoder_cases, selection_cases, op_cases)
+    return {name: case for family in families for name, case in family.cases(sizes).items()}
+
+
+def wait():
+    """until a GPU has done everything that was launched"""
+    if inputs.DEVICE.type == "cuda":
+        torch.cuda.synchronize()
 
 
 class Prepared:
-    """A case with its inputs made and every form warmed up, at one thread count."""
+    """A case with its inputs made and every form warmed up, at one thread count; rounds of no time show that the wish is
+    to see it run, without warming up."""
 
-    def __init__(self, case: Case, threads: int):
+    def __init__(self, case: Case, threads: int, seconds: float):
         self.case = case
         self.calls = case.build(threads)
-        self.sums, self.warm = {}, {}
+        if inputs.on_gpu() and case.products:
+            self.calls |= {name + TF32: call for name, call in self.calls.items()}
+        self.sums, self.warm, self.together = {}, {}, {}
         for name, call in self.calls.items():
-            with self.mode():
+            start = time.perf_counter()
+            with self.mode(name):
                 self.sums[name] = checksum(call())
-                for _ in range(3):  # TorchScript compiles during its first calls
-                    call()
-            self.warm[name] = statistics.median(self.burst(name, WARM_UP_SECONDS))
+            self.together[name], self.warm[name] = 1, time.perf_counter() - start
+            if seconds > 0:
+                self.warm_up(name)
 
-    def mode(self):
-        return torch.inference_mode() if self.case.inference else contextlib.nullcontext()
+    def warm_up(self, name: str):
+        with self.mode(name):
+            for _ in range(3):  # TorchScript compiles and cuDNN chooses during the first calls
+                self.calls[name]()
+            if inputs.DEVICE.type == "cuda" and not self.case.host:
+                while self.timed(name) * self.together[name] < TOGETHER_SECONDS:
+                    self.together[name] *= 2
+        self.warm[name] = statistics.median(self.burst(name, WARM_UP_SECONDS))
+
+    @contextlib.contextmanager
+    def mode(self, name: str):
+        """what the calls of a form run under"""
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name.endswith(TF32)
+        with torch.inference_mode() if self.case.inference else contextlib.nullcontext():
+            yield
 
     def form(self, peer: str) -> str:
-        """`best` and `torch` mean the fastest form, of all or of PyTorch's, by the warm-up"""
+        """`torch`, `torch-tf32` and `best` mean the fastest form by the warm-up: of PyTorch's in f32, of those in TF32, of
+        all"""
         if peer in self.calls:
             return peer
-        if peer not in ("best", "torch"):
-            raise ValueError(f"no peer {peer!r}: one of best, torch, {', '.join(self.calls)}")
-        able = [name for name in self.calls if peer == "best" or name.startswith("torch")]
+        kinds = {
+            "torch": lambda name: name.startswith("torch") and not name.endswith(TF32),
+            "torch" + TF32: lambda name: name.endswith(TF32),
+            "best": lambda name: True,
+        }
+        able = [name for name in self.calls if peer in kinds and kinds[peer](name)]
+        if not able:
+            raise ValueError(f"no peer {peer!r}: one of {', '.join([*kinds, *self.calls])}")
         return min(able, key=self.warm.__getitem__)
 
-    def burst(self, name: str, seconds: float) -> list[float]:
-        """Times of single calls, at least three, until `seconds` have passed."""
-        call, times = self.calls[name], []
-        with self.mode():
+    def timed(self, name: str) -> float:
+        """Seconds of a call, the mean of those that are waited for together."""
+        call, count = self.calls[name], self.together[name]
+        start = time.perf_counter()
+        for _ in range(count):
             call()
+        launched = time.perf_counter()
+        wait()
+        return ((launched if self.case.host else time.perf_counter()) - start) / count
+
+    def burst(self, name: str, seconds: float) -> list[float]:
+        """Measurements one after the other, at least three, until `seconds` have passed; a single one if these are none."""
+        times = []
+        with self.mode(name):
+            if seconds == 0:
+                return [self.timed(name)]
+            self.calls[name]()
+            wait()
             end = time.perf_counter() + seconds
             while len(times) < 3 or time.perf_counter() < end:
-                start = time.perf_counter()
-                call()
-                times.append(time.perf_counter() - start)
+                times.append(self.timed(name))
         return times
 
     def rounds(self, name: str, count: int, seconds: float) -> dict:
@@ -80,7 +124,7 @@ class Prepared:
             times = self.burst(name, seconds)
             answer["others"].append(watch.cores())
             answer["seconds"].append(statistics.median(times))
-            answer["calls"].append(len(times))
+            answer["calls"].append(len(times) * self.together[name])
         return answer
 
 
@@ -109,25 +153,29 @@ class Others:
 
 
 class Server:
-    """Keeps prepared cases between requests; the thread count is PyTorch's own and changes with the request."""
+    """Keeps the last case that was asked for; the thread count is PyTorch's own and changes with the request."""
 
-    def __init__(self):
-        self.prepared: dict[tuple[str, int], Prepared] = {}
+    def __init__(self, cases: dict[str, Case]):
+        self.cases = cases
+        self.asked: tuple[str, int] | None = None
+        self.prepared: Prepared | None = None
 
-    def prepare(self, name: str, threads: int) -> Prepared:
-        if name not in CASES:
+    def prepare(self, name: str, threads: int, seconds: float) -> Prepared:
+        if name not in self.cases:
             raise ValueError(f"no case {name!r}: `peer.py --list` names them")
         if not 1 <= threads <= 1024:
             raise ValueError(f"threads {threads}: from 1 to 1024")
         torch.set_num_threads(threads)
-        if (name, threads) not in self.prepared:
-            self.prepared[name, threads] = Prepared(CASES[name], threads)
-        return self.prepared[name, threads]
+        if self.asked != (name, threads):
+            self.asked = self.prepared = None  # frees its memory
+            self.prepared = Prepared(self.cases[name], threads, seconds)
+            self.asked = (name, threads)
+        return self.prepared
 
     def answer(self, request: dict) -> dict:
         name, threads = str(request["case"]), int(request.get("threads", 2))
         count, seconds = int(request.get("rounds", 1)), float(request.get("min_time", 0.3))
-        prepared = self.prepare(name, threads)
+        prepared = self.prepare(name, threads, seconds)
         form = prepared.form(str(request.get("peer", "torch")))
         measured = prepared.rounds(form, count, seconds)
         time.sleep(SETTLE_SECONDS)
@@ -143,23 +191,27 @@ class Server:
         }
 
 
-def greeting() -> dict:
-    """The first line: versions, the vector instructions in use, and every case with its shapes"""
-    return {
-        "ready": True,
-        "torch": torch.__version__,
-        "onnxruntime": onnxruntime.__version__,
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "cases": {name: case.about for name, case in CASES.items()},
-    }
+def greeting(cases: dict[str, Case]) -> dict:
+    """The first line: versions, where they compute, and every case with its shapes"""
+    versions = {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()}
+    if inputs.on_gpu():
+        has = torch.cuda.is_available()
+        versions["device"] = torch.cuda.get_device_name() if has else "the CPU"
+        versions["cuda"] = torch.version.cuda
+        versions["cudnn"] = str(torch.backends.cudnn.version()) if has else "none"
+    else:
+        import onnxruntime
+
+        versions["onnxruntime"] = onnxruntime.__version__
+    return {"ready": True, **versions, "cases": {name: case.about for name, case in cases.items()}}
 
 
-def serve():
+def serve(cases: dict[str, Case]):
     """One answer a line until stdin ends; a bad request is answered with its error. Nothing else reaches stdout."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    server = Server()
-    print(json.dumps(greeting()), file=replies)
+    server = Server(cases)
+    print(json.dumps(greeting(cases)), file=replies)
     for line in sys.stdin:
         if not line.strip():
             continue
@@ -184,34 +236,38 @@ def calm_rounds(prepared: Prepared, form: str, args: argparse.Namespace) -> tupl
     return statistics.median(seconds for seconds, _ in used), max(others for _, others in used)
 
 
-def measure(args: argparse.Namespace):
+def measure(cases: dict[str, Case], args: argparse.Namespace):
     """Prints one Markdown row per case and form; `others` is the busiest round that counted."""
     print("| case | form | ms | GFLOP/s | others |\n| --- | --- | ---: | ---: | ---: |")
-    server = Server()
-    for name in [name for name in CASES if not args.measure or any(part in name for part in args.measure)]:
-        prepared = server.prepare(name, args.threads)
+    server = Server(cases)
+    for name in [name for name in cases if not args.measure or any(part in name for part in args.measure)]:
+        prepared = server.prepare(name, args.threads, args.min_time)
         for form in prepared.calls:
             seconds, others = calm_rounds(prepared, form, args)
             rate = f"{prepared.case.flops / seconds / 1e9:.0f}" if prepared.case.flops else ""
             print(f"| {name} | {form} | {seconds * 1e3:.4g} | {rate} | {others:.2f} |", flush=True)
-        del server.prepared[name, args.threads]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where PyTorch computes (cpu)")
+    parser.add_argument("--smoke", action="store_true", help="the smallest sizes, on the CPU where there is no GPU")
     parser.add_argument("--list", action="store_true", help="print the cases and leave")
     parser.add_argument("--measure", nargs="*", metavar="PART", help="time the cases whose name holds a PART, or all")
     parser.add_argument("--threads", type=int, default=2, help="threads of each peer (2)")
     parser.add_argument("--rounds", type=int, default=5, help="bursts per form, their median is printed (5)")
     parser.add_argument("--min-time", type=float, default=0.3, help="seconds per burst (0.3)")
     args = parser.parse_args()
+    inputs.use(args.device, args.smoke)
+    torch.backends.cudnn.benchmark = True  # the fastest of cuDNN's algorithms, not the one it would guess
+    cases = all_cases(NAMED["smoke" if args.smoke else args.device])
     if args.list:
-        for name, case in CASES.items():
+        for name, case in cases.items():
             print(f"{name:32} {case.about}")
     elif args.measure is not None:
-        measure(args)
+        measure(cases, args)
     else:
-        serve()
+        serve(cases)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 //! A benchmark's program: every case under criterion, or, with `--serve`, the server.
 
-use super::{Call, Case, DEVICE, serve::serve, settle, use_threads};
+use super::{Call, Case, DEVICE, runs_ahead, serve::serve, settle, use_threads};
 use criterion::{Criterion, Throughput};
 use foveate::Device;
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 /// Runs the cases on a device, `samples` of each under criterion.
 pub(crate) fn run(device: Device, samples: usize, cases: impl FnOnce() -> Vec<Case>) -> ExitCode {
@@ -49,14 +52,29 @@ fn measure(criterion: &mut Criterion, case: &Case) {
         let mut made: Option<Call> = None;
         group.bench_function(rest, |bencher| {
             let call = made.get_or_insert_with(|| (form.build)().unwrap_or_else(|error| leave(case, &error)));
-            bencher.iter(|| {
-                let results = call().unwrap_or_else(|error| leave(case, &error));
-                settle(&results).unwrap_or_else(|error| leave(case, &error));
-                results
-            });
+            if runs_ahead() {
+                bencher.iter_custom(|calls| together(call, calls, case));
+            } else {
+                bencher.iter(|| {
+                    let results = call().unwrap_or_else(|error| leave(case, &error));
+                    settle(&results).unwrap_or_else(|error| leave(case, &error));
+                    results
+                });
+            }
         });
     }
     group.finish();
+}
+
+/// The time of so many calls that are waited for together, or of the host's part of them.
+fn together(call: &mut Call, calls: u64, case: &Case) -> Duration {
+    let start = Instant::now();
+    for _ in 0..calls {
+        drop(call().unwrap_or_else(|error| leave(case, &error)));
+    }
+    let launched = start.elapsed();
+    settle(&Vec::new()).unwrap_or_else(|error| leave(case, &error));
+    if case.host { launched } else { start.elapsed() }
 }
 
 /// A case that cannot run is no measurement.

@@ -5,13 +5,14 @@ mod alone;
 mod inputs;
 mod others;
 mod serve;
+pub(crate) mod sizes;
 mod words;
 
 pub(crate) use alone::run;
 pub(crate) use inputs::{between, dense_image, fill, sparse_image, uniform};
 pub(crate) use words::bytes;
 
-use foveate::{DType, Device, Result, Tensor, ops};
+use foveate::{DType, Device, DeviceKind, Result, Tensor, ops};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
 
@@ -38,6 +39,8 @@ pub(crate) struct Case {
     pub(crate) flops: u64,
     /// Fresh random numbers in every call: sums say nothing.
     pub(crate) random: bool,
+    /// Only the host's time counts: the clock stops before the wait.
+    pub(crate) host: bool,
     pub(crate) forms: Vec<Form>,
 }
 
@@ -45,12 +48,17 @@ impl Case {
     /// A case whose speed bytes decide.
     pub(crate) fn new(name: &str, about: &str, build: impl Fn() -> Result<Call> + 'static) -> Self {
         let forms = vec![Form { name: "foveate", build: Box::new(build) }];
-        Case { name: name.into(), about: about.into(), flops: 0, random: false, forms }
+        Case { name: name.into(), about: about.into(), flops: 0, random: false, host: false, forms }
     }
 
     /// The same with its arithmetic.
     pub(crate) fn flops(self, flops: usize) -> Self {
         Case { flops: flops as u64, ..self }
+    }
+
+    /// The same without the wait for the device.
+    pub(crate) fn host(self) -> Self {
+        Case { host: true, ..self }
     }
 }
 
@@ -66,17 +74,25 @@ pub(crate) fn many(call: impl FnMut() -> Result<Results> + 'static) -> Result<Ca
 
 static DEVICE: OnceLock<Device> = OnceLock::new();
 
-/// Where all tensors of the cases are: the CPU unless [`run`] was given another device.
+/// Where all tensors of the cases are, as [`run`] was told.
 pub(crate) fn device() -> Device {
     DEVICE.get_or_init(|| Device::Cpu).clone()
 }
 
-/// Results of at most so many elements are read back whole at the end of a call on a GPU, of others one element.
+/// Results of at most so many elements are read back whole at the end of a call through wgpu, of others one element.
 const SMALL: usize = 1024;
 
-/// Waits until a call's results are there: on a GPU, by reading back the last of them, or its first element where it is
-/// large.
+/// Whether calls are many times as short as the wait for them can be, so that many are launched before the host waits once.
+fn runs_ahead() -> bool {
+    device().kind() == DeviceKind::Cuda
+}
+
+/// Waits until a call's results are there: on CUDA for all that was launched, through wgpu by reading back the last of them,
+/// or its first element where it is large.
 fn settle(results: &Results) -> Result<()> {
+    if runs_ahead() {
+        return device().synchronize();
+    }
     match (device(), results.last()) {
         (Device::Cpu, _) | (_, None) => Ok(()),
         (_, Some(last)) if last.elements() <= SMALL => host(last).map(drop),

@@ -1,7 +1,7 @@
 //! The server: one JSON object a line, the protocol of `peers/README.md`. It knows no library: what a case, a call and
 //! its results are, the module that includes it says.
 
-use super::{Call, Case, checksum, others::Others, settle, use_threads, versions};
+use super::{Call, Case, checksum, others::Others, runs_ahead, settle, use_threads, versions};
 use serde_json::{Map, Value, json};
 use std::{
     error::Error,
@@ -13,7 +13,9 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// How long a form runs before its first measurement.
 const WARM_UP: Duration = Duration::from_millis(250);
-/// A round of at least three calls ends early once this has passed: then its calls are few but long.
+/// Calls that are waited for together take at least so long.
+const TOGETHER: Duration = Duration::from_millis(20);
+/// A round of at least three measurements ends early once this has passed: then its calls are few but long.
 const LONG: Duration = Duration::from_secs(4);
 /// Idle threads spin for a while after their last task: they are asleep before the peer's turn comes.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -59,12 +61,22 @@ struct Prepared<'a> {
 struct PreparedForm {
     name: &'static str,
     call: Call,
+    timing: Timing,
     /// Sum and sum of magnitudes of the first call's results.
     checksum: Option<[f64; 2]>,
     /// Seconds of the first call, in which kernels are compiled and tuned.
     first: f64,
     /// Seconds of the median call in the warm-up.
     warm: f64,
+}
+
+/// What one measurement is.
+#[derive(Clone, Copy)]
+struct Timing {
+    /// So many calls are waited for together: more than one where the device runs behind the host.
+    calls: u32,
+    /// The clock stops before the wait.
+    host: bool,
 }
 
 impl<'a> Server<'a> {
@@ -74,7 +86,8 @@ impl<'a> Server<'a> {
         let rounds = request["rounds"].as_u64().unwrap_or(1);
         let seconds = request["min_time"].as_f64().unwrap_or(0.3);
         self.use_threads(threads)?;
-        let prepared = self.prepare(name)?;
+        let least = Duration::try_from_secs_f64(seconds)?;
+        let prepared = self.prepare(name, least)?;
         let forms: Map<String, Value> =
             prepared.forms.iter().map(|form| (form.name.into(), form.warm.into())).collect();
         let first: f64 = prepared.forms.iter().map(|form| form.first).sum();
@@ -82,9 +95,9 @@ impl<'a> Server<'a> {
         let (mut medians, mut calls, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             let watch = Others::watch();
-            let times = burst(&mut form.call, Duration::try_from_secs_f64(seconds)?)?;
+            let times = burst(&mut form.call, form.timing, least)?;
             others.push(watch.cores());
-            calls.push(times.len());
+            calls.push(times.len() * form.timing.calls as usize);
             medians.push(median(times));
         }
         std::thread::sleep(SETTLE);
@@ -109,28 +122,41 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// The case with its inputs made and all its forms warmed up.
-    fn prepare(&mut self, name: &str) -> Result<&mut Prepared<'a>> {
+    /// The case with its inputs made and all its forms warmed up, unless rounds of no time show that the wish is to see it
+    /// run.
+    fn prepare(&mut self, name: &str, least: Duration) -> Result<&mut Prepared<'a>> {
         if self.prepared.as_ref().is_none_or(|prepared| prepared.case.name != name) {
             self.prepared = None;
             let case = self.cases.iter().find(|case| case.name == name);
             let case = case.ok_or_else(|| format!("no case {name:?}"))?;
             let mut forms = Vec::new();
             for form in &case.forms {
-                let mut call = (form.build)()?;
-                let start = Instant::now();
-                let results = call()?;
-                settle(&results)?;
-                let first = start.elapsed().as_secs_f64();
-                let checksum = if case.random { None } else { Some(checksum(&results)?) };
-                drop(results);
-                let warm =
-                    if first < LONG.as_secs_f64() { median(burst(&mut call, WARM_UP)?) } else { first };
-                forms.push(PreparedForm { name: form.name, call, checksum, first, warm });
+                let call = (form.build)()?;
+                forms.push(PreparedForm::new(form.name, call, case, least)?);
             }
             self.prepared = Some(Prepared { case, forms });
         }
         self.prepared.as_mut().ok_or_else(|| format!("no case {name:?}").into())
+    }
+}
+
+impl PreparedForm {
+    fn new(name: &'static str, mut call: Call, case: &Case, least: Duration) -> Result<Self> {
+        let start = Instant::now();
+        let results = call()?;
+        settle(&results)?;
+        let first = start.elapsed();
+        let checksum = if case.random { None } else { Some(checksum(&results)?) };
+        drop(results);
+        let mut timing = Timing { calls: 1, host: case.host };
+        let mut warm = first.as_secs_f64();
+        if first < LONG && !least.is_zero() {
+            if runs_ahead() && !case.host {
+                timing.calls = enough(&mut call)?;
+            }
+            warm = median(burst(&mut call, timing, WARM_UP)?);
+        }
+        Ok(PreparedForm { name, call, timing, checksum, first: first.as_secs_f64(), warm })
     }
 }
 
@@ -145,27 +171,47 @@ impl Prepared<'_> {
     }
 }
 
-/// Times of single calls in seconds, at least three unless they are long, until `least` has passed. A first call brings
-/// back what the caches lost while the other side ran, and counts only if it is so long that this is nothing.
-fn burst(call: &mut Call, least: Duration) -> Result<Vec<f64>> {
+/// How many calls take long enough together.
+fn enough(call: &mut Call) -> Result<u32> {
+    let mut timing = Timing { calls: 1, host: false };
+    while timed(call, timing)? * f64::from(timing.calls) < TOGETHER.as_secs_f64() && timing.calls < 1 << 16 {
+        timing.calls *= 2;
+    }
+    Ok(timing.calls)
+}
+
+/// Seconds of a call in measurements one after the other: one if no time is asked for, else at least three unless they are
+/// long, until `least` has passed. A first one brings back what the caches lost while the other side ran, and counts only
+/// if it is so long that this is nothing.
+fn burst(call: &mut Call, timing: Timing, least: Duration) -> Result<Vec<f64>> {
     let mut start = Instant::now();
-    let mut times = vec![timed(call)?];
+    let mut times = vec![timed(call, timing)?];
+    if least.is_zero() {
+        return Ok(times);
+    }
     if start.elapsed() < LONG / 4 {
         times.clear();
         start = Instant::now();
     }
     while times.len() < 3 && (times.is_empty() || start.elapsed() < LONG) || start.elapsed() < least {
-        times.push(timed(call)?);
+        times.push(timed(call, timing)?);
     }
     Ok(times)
 }
 
-fn timed(call: &mut Call) -> Result<f64> {
+/// Seconds of a call, the mean of those that are waited for together. Results are dropped before the next call, which may
+/// write where they were.
+fn timed(call: &mut Call, timing: Timing) -> Result<f64> {
     let before = Instant::now();
+    for _ in 1..timing.calls {
+        drop(call()?);
+    }
     let results = call()?;
+    let launched = before.elapsed();
     settle(&results)?;
     drop(results);
-    Ok(before.elapsed().as_secs_f64())
+    let time = if timing.host { launched } else { before.elapsed() };
+    Ok(time.as_secs_f64() / f64::from(timing.calls))
 }
 
 fn median(mut times: Vec<f64>) -> f64 {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod build_kernels;
+mod bundle;
 mod emulator;
 mod root;
 mod run;
@@ -21,8 +22,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Time the operations on the CPU or through wgpu, alone or in turns with PyTorch and ONNX Runtime or burn
+    /// Time the operations on the CPU, through wgpu or on CUDA, alone or in turns with PyTorch and ONNX Runtime or burn
     Bench(bench::Args),
+    /// Make a folder that tests and measures this crate on a GPU machine without Rust
+    Bundle(bundle::Args),
     /// Compile kernels/**/*.cu to PTX and write kernels/ptx/MANIFEST.toml, or check that both are current
     BuildKernels(build_kernels::Args),
     /// Build the stand-in for the CUDA driver that runs the kernels on the CPU, and print its folder
@@ -38,6 +41,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Bench(args) => bench::main(&args),
+        Task::Bundle(args) => bundle::main(&args),
         Task::BuildKernels(args) => build_kernels::main(&args),
         Task::Emulator(args) => emulator::main(&args),
         Task::Test(args) => test::main(&args),

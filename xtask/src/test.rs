@@ -3,7 +3,7 @@
 mod emulated;
 
 use crate::{
-    build_kernels,
+    build_kernels, bundle,
     emulator::{self, Kind},
     root::target,
     run::{cargo, run},
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 }
 
 /// Every feature but those that need something installed to build.
-const FEATURES: &str = "wgpu,cuda,data,plot";
+pub(crate) const FEATURES: &str = "wgpu,cuda,data,plot";
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     const KNOWN: [&str; 4] = ["cpu", "wgpu", "cuda", "cuda-emulated"];
@@ -67,6 +67,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         run(doc.env("RUSTDOCFLAGS", "-D warnings").envs(emulator::environment(Kind::Plain)?))?;
     }
     verify::own_cases(&args.require)?;
+    bundle::on_the_emulator()?;
     let mut devices = BTreeMap::new();
     collect(&native, |device| device.to_owned(), &mut devices)?;
     for (name, report) in &emulated {

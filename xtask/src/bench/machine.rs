@@ -9,40 +9,65 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// One line per fact.
-pub(crate) fn describe(on: On, ours: &Server, peer: &Server, plan: &Plan) -> Result<Vec<String>> {
-    let version = |name: &str| peer.greeting[name].as_str().unwrap_or("unknown").to_owned();
-    let sides = match on {
-        On::Cpu => format!(
-            "PyTorch {} (its vector instructions: {}), ONNX Runtime {}",
-            version("torch"),
-            version("cpu"),
-            version("onnxruntime")
-        ),
-        On::Wgpu => format!(
-            "{}; burn {} with fusion and autotuning, on {}",
-            ours.greeting["device"].as_str().unwrap_or("unknown"),
-            version("burn"),
-            version("device")
-        ),
-    };
+/// One line per fact. `built` are those of the programs, where they were built elsewhere.
+pub(crate) fn describe(
+    on: On,
+    ours: &Server,
+    peer: Option<&Server>,
+    plan: &Plan,
+    built: Option<&str>,
+) -> Result<Vec<String>> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let rustc = output(Command::new(rustc).arg("--version"))?;
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let [year, month, day] = date(seconds / 86_400);
-    Ok(vec![
+    let mut lines = vec![
         format!(
             "{}, {cores} cores, {}; {} threads on each side",
             processor(),
             std::env::consts::OS,
             plan.threads
         ),
-        rustc.trim().to_owned(),
-        sides,
-        format!("{year}-{month:02}-{day:02}, commit {}", commit()),
+        sides(on, ours, peer),
+        format!("measured on {year}-{month:02}-{day:02}"),
         format!("{} rounds of at least {} s on each side", plan.rounds, plan.min_time),
-    ])
+    ];
+    match built {
+        Some(built) => lines.extend(built.lines().map(str::to_owned)),
+        None => lines.extend(build()?),
+    }
+    Ok(lines)
+}
+
+/// What computes on which device.
+fn sides(on: On, ours: &Server, peer: Option<&Server>) -> String {
+    let device = ours.greeting["device"].as_str().unwrap_or("unknown");
+    let Some(peer) = peer else { return format!("this crate alone, on {device}") };
+    let version = |name: &str| peer.greeting[name].as_str().unwrap_or("unknown").to_owned();
+    match on {
+        On::Cpu => format!(
+            "PyTorch {} (its vector instructions: {}), ONNX Runtime {}",
+            version("torch"),
+            version("cpu"),
+            version("onnxruntime")
+        ),
+        On::Wgpu => {
+            format!("{device}; burn {} with fusion and autotuning, on {}", version("burn"), version("device"))
+        }
+        On::Cuda => format!(
+            "{device}; PyTorch {} with CUDA {} and cuDNN {}, on {}",
+            version("torch"),
+            version("cuda"),
+            version("cudnn"),
+            version("device")
+        ),
+    }
+}
+
+/// What the programs are built of, a line each: compiler and commit.
+pub(crate) fn build() -> Result<Vec<String>> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let rustc = output(Command::new(rustc).arg("--version"))?;
+    Ok(vec![rustc.trim().to_owned(), format!("commit {}", commit())])
 }
 
 fn processor() -> String {

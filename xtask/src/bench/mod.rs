@@ -1,59 +1,99 @@
-//! `cargo xtask bench`: criterion for this crate alone, or this crate and its peers in turns with a table of ratios; on the
-//! CPU or through wgpu.
+//! `cargo xtask bench`: criterion for this crate alone, or a table of times of this crate alone or in turns with its peers;
+//! on the CPU, through wgpu or on CUDA.
 
 mod compare;
 mod goals;
-mod machine;
+pub(crate) mod machine;
 mod peer;
 mod python;
 mod report;
 mod server;
 mod turns;
 
-use crate::run::{cargo, output, run};
+use crate::{
+    emulator,
+    root::read,
+    run::{cargo, library_path, output, run},
+};
 use anyhow::{Context, Result, bail, ensure};
 use compare::Plan;
 use peer::Peer;
 use report::{Report, Row};
 use server::Server;
-use std::{fs, path::PathBuf, process::Command};
+use std::{ffi::OsString, fs, path::PathBuf, process::Command};
 
 /// Where the benchmarks run, which decides their peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum On {
     /// Against PyTorch and ONNX Runtime.
     Cpu,
     /// On the adapter that wgpu finds, against burn.
     Wgpu,
+    /// On an NVIDIA GPU, against PyTorch there.
+    Cuda,
+}
+
+/// The same, and the stand-in for a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Named {
+    Cpu,
+    Wgpu,
+    Cuda,
+    /// CUDA on the emulator, in the smallest sizes: times say nothing there
+    CudaEmulated,
+}
+
+impl Named {
+    fn on(self) -> On {
+        match self {
+            Named::Cpu => On::Cpu,
+            Named::Wgpu => On::Wgpu,
+            Named::Cuda | Named::CudaEmulated => On::Cuda,
+        }
+    }
 }
 
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("table").args(["alone", "peers"])))]
 pub(crate) struct Args {
     /// Only cases whose name holds this, such as `conv2d` or `50-layer1/forward`
     op: Option<String>,
     /// Where to run
     #[arg(long, value_enum, default_value = "cpu")]
-    device: On,
-    /// Measure PyTorch and ONNX Runtime (with `--device wgpu`: burn) in turns with this crate, and print how many times
-    /// faster this crate is
+    device: Named,
+    /// Print a table of this crate's times instead of running criterion
+    #[arg(long)]
+    alone: bool,
+    /// Measure PyTorch and ONNX Runtime (with `--device wgpu`: burn; with `--device cuda`: PyTorch) in turns with this
+    /// crate, and print how many times faster this crate is
     #[arg(long)]
     peers: bool,
+    /// Run every case once in its smallest size, to see that it runs
+    #[arg(long)]
+    smoke: bool,
     /// Python with the packages of benches/peers/requirements.txt; without it, an environment is made in the target
     /// folder (5.5 GB: PyPI's PyTorch brings CUDA)
     #[arg(long, value_name = "PATH", requires = "peers")]
     python: Option<PathBuf>,
     /// Rounds of each side whose medians are compared
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000), requires = "peers")]
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000), requires = "table")]
     rounds: u32,
     /// Least seconds of a round
-    #[arg(long, default_value_t = 0.3, value_name = "SECONDS", value_parser = seconds, requires = "peers")]
+    #[arg(long, default_value_t = 0.3, value_name = "SECONDS", value_parser = seconds, requires = "table")]
     min_time: f64,
     /// Threads of each side
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: u32,
     /// Write the table and the machine's description to this Markdown file as well
-    #[arg(long, value_name = "FILE", requires = "peers")]
+    #[arg(long, value_name = "FILE", requires = "table")]
     save: Option<PathBuf>,
+    /// Write them to this JSON file as well
+    #[arg(long, value_name = "FILE", requires = "table")]
+    json: Option<PathBuf>,
+    /// Benchmarks that are built already, with a file that says of what, and a folder of peer.py: what `cargo xtask
+    /// bundle` makes. Nothing is built then
+    #[arg(long, num_args = 3, value_names = ["PROGRAM", "BUILT", "SCRIPTS"], requires = "table")]
+    bundled: Option<Vec<PathBuf>>,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -63,77 +103,164 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The benchmarks' program, with arguments of its own.
-fn ours(on: On, arguments: &[&str]) -> Command {
-    cargo(&[&["bench", "--quiet"], on.target(), &["--"], arguments].concat())
+/// The benchmarks' program.
+struct Program {
+    on: On,
+    smoke: bool,
+    /// Where it is, unless cargo knows.
+    built: Option<PathBuf>,
+    /// Where it finds the emulator, if it should.
+    library_path: Option<OsString>,
+}
+
+impl Program {
+    /// The program of these arguments, built.
+    fn new(args: &Args) -> Result<Self> {
+        let on = args.device.on();
+        let emulated = args.device == Named::CudaEmulated;
+        let mut library = None;
+        if emulated {
+            library = Some(library_path(&emulator::build(false)?));
+        }
+        let built =
+            args.bundled.as_ref().and_then(|parts| parts.first()).map(std::path::absolute).transpose()?;
+        let program = Program { on, smoke: args.smoke || emulated, built, library_path: library };
+        if program.built.is_none() {
+            run(&mut cargo(&[&["bench", "--no-run"], on.target()].concat()))?;
+        }
+        Ok(program)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = match &self.built {
+            Some(path) => Command::new(path),
+            None => cargo(&[&["bench", "--quiet"], self.on.target(), &["--"]].concat()),
+        };
+        command.args(arguments).env("FOVEATE_BENCH_DEVICE", self.on.name());
+        if self.smoke {
+            command.env("FOVEATE_BENCH_SIZE", "smoke");
+        }
+        if let Some(path) = &self.library_path {
+            command.env("LD_LIBRARY_PATH", path);
+        }
+        command
+    }
 }
 
 impl On {
+    fn name(self) -> &'static str {
+        match self {
+            On::Cpu => "cpu",
+            On::Wgpu => "wgpu",
+            On::Cuda => "cuda",
+        }
+    }
+
     /// What cargo builds.
     fn target(self) -> &'static [&'static str] {
         match self {
-            On::Cpu => &["--package", "foveate", "--bench", "cpu"],
-            On::Wgpu => &["--package", "foveate", "--bench", "wgpu", "--features", "wgpu"],
+            On::Cpu => &["--package", "foveate", "--bench", "ops", "--no-default-features"],
+            On::Wgpu => &["--package", "foveate", "--bench", "ops", "--features", "wgpu"],
+            On::Cuda => {
+                &["--package", "foveate", "--bench", "ops", "--no-default-features", "--features", "cuda"]
+            }
         }
     }
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
-    run(&mut cargo(&[&["bench", "--no-run"], args.device.target()].concat()))?;
-    if args.peers {
-        return compare_all(args);
+    let program = Program::new(args)?;
+    if args.peers || args.alone {
+        return table(args, &program);
     }
     let only: Vec<&str> = args.op.iter().map(String::as_str).collect();
-    let listed = output(&mut ours(args.device, &[&["--list"], only.as_slice()].concat()))?;
+    let listed = output(&mut program.command(&[&["--list"], only.as_slice()].concat()))?;
     ensure!(!listed.trim().is_empty(), "no benchmark is named like {}", only.join(" "));
-    run(ours(args.device, &only).env("RAYON_NUM_THREADS", args.threads.to_string()))
+    let how: &[&str] = if program.smoke { &["--test"] } else { &[] };
+    run(program.command(&[how, &only].concat()).env("RAYON_NUM_THREADS", args.threads.to_string()))
 }
 
-fn compare_all(args: &Args) -> Result<()> {
-    let on = args.device;
-    let mut ours = Server::start("foveate", &mut ours(on, &["--serve"]))?;
-    let mut peer = Peer::start(on, args.python.as_deref())?;
-    same_cases(&ours, &peer.server)?;
-    let chosen: Vec<(&str, &str)> = goals::in_order(&ours.cases)
-        .filter(|(name, _)| args.op.as_ref().is_none_or(|op| name.contains(op)))
-        .collect();
-    if chosen.is_empty() {
-        bail!("no case is named like {}: there are {}", args.op.as_deref().unwrap_or(""), ours.names());
-    }
-    let chosen: Vec<(String, String)> =
-        chosen.iter().map(|&(name, about)| (name.into(), about.into())).collect();
-    let plan = Plan { rounds: args.rounds as usize, min_time: args.min_time, threads: args.threads };
-    let machine = machine::describe(on, &ours, &peer.server, &plan)?;
-    let mut report = Report { on, machine, rows: Vec::new(), failures: Vec::new() };
-    println!("{}", Report::head());
-    for (name, about) in &chosen {
-        for form in goals::peers(on, name) {
-            let measured = match peer.measure(&mut ours, name, form, &plan) {
-                Err(error) if on == On::Wgpu => {
-                    println!("{name}: {error:#}");
-                    report.failures.push(format!("{name}: {error:#}"));
-                    continue;
-                }
-                measured => measured.with_context(|| format!("{name} against {form}"))?,
-            };
-            if report.rows.iter().any(|row: &Row| row.case == *name && row.measured.form == measured.form) {
-                continue;
-            }
-            let row = Row { case: name.clone(), about: about.clone(), measured };
-            println!("{}", row.line());
-            report.rows.push(row);
-        }
-    }
-    report.machine.extend(peer.tuning());
+/// The table, on the terminal and in files. An error where results differ or a case could not be measured.
+fn table(args: &Args, program: &Program) -> Result<()> {
+    let report = measure_all(args, program)?;
     println!("\n{}", report.summary());
-    if let Some(path) = &args.save {
-        fs::write(path, report.markdown()).with_context(|| format!("cannot write {}", path.display()))?;
+    for path in [&args.save, &args.json].into_iter().flatten() {
         println!("{} is written", path.display());
     }
     let wrong: Vec<String> = report.rows.iter().filter_map(Row::disagreement).collect();
     ensure!(wrong.is_empty(), "results differ:\n  {}", wrong.join("\n  "));
     ensure!(report.failures.is_empty(), "not measured:\n  {}", report.failures.join("\n  "));
     Ok(())
+}
+
+fn write(args: &Args, report: &Report) -> Result<()> {
+    let json = serde_json::to_string_pretty(&report.json())?;
+    for (path, text) in [(&args.save, report.markdown()), (&args.json, json)] {
+        if let Some(path) = path {
+            fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Every case that was asked for. The files are written anew after each, so that a run that is cut short leaves what it has.
+fn measure_all(args: &Args, program: &Program) -> Result<Report> {
+    let on = program.on;
+    let [built, scripts] =
+        [1, 2].map(|at| args.bundled.as_ref().and_then(|parts| parts.get(at)).map(PathBuf::as_path));
+    let mut ours = Server::start("foveate", &mut program.command(&["--serve"]))?;
+    let mut peer = match args.peers {
+        true => Some(Peer::start(on, args.python.as_deref(), scripts, program.smoke)?),
+        false => None,
+    };
+    if let Some(peer) = &peer {
+        same_cases(&ours, &peer.server)?;
+    }
+    let chosen = chosen(args.op.as_deref(), &ours)?;
+    let plan = plan(args, program);
+    let built = built.map(read).transpose()?;
+    let server = peer.as_ref().map(|peer| &peer.server);
+    let machine = machine::describe(on, &ours, server, &plan, built.as_deref())?;
+    let mut report = Report { on, alone: args.alone, machine, rows: Vec::new(), failures: Vec::new() };
+    println!("{}", Report::head());
+    for (name, about) in &chosen {
+        let forms: &[&str] = if args.alone { &[""] } else { goals::peers(on, name) };
+        for form in forms {
+            let measured = match &mut peer {
+                Some(peer) => peer.measure(&mut ours, name, form, &plan),
+                None => compare::measure(&mut ours, None, name, form, &plan),
+            };
+            match measured {
+                Err(error) if on == On::Cpu => return Err(error.context(format!("{name} {form}"))),
+                Err(error) => {
+                    println!("{name}: {error:#}");
+                    report.failures.push(format!("{name}: {error:#}"));
+                }
+                Ok(measured) => report.add(Row::new(on, name, about, measured)),
+            }
+        }
+        write(args, &report)?;
+    }
+    report.machine.extend(peer.and_then(|peer| peer.tuning()));
+    write(args, &report)?;
+    Ok(report)
+}
+
+/// Cases and their shapes, in the order of the table.
+fn chosen(op: Option<&str>, ours: &Server) -> Result<Vec<(String, String)>> {
+    let named = goals::in_order(&ours.cases).filter(|(name, _)| op.is_none_or(|op| name.contains(op)));
+    let chosen: Vec<(String, String)> = named.map(|(name, about)| (name.into(), about.into())).collect();
+    if chosen.is_empty() {
+        bail!("no case is named like {}: there are {}", op.unwrap_or(""), ours.names());
+    }
+    Ok(chosen)
+}
+
+fn plan(args: &Args, program: &Program) -> Plan {
+    // The host has cores to spare beside a GPU, and beside a smoke run nothing matters.
+    let calm = if program.on == On::Cuda || program.smoke { f64::INFINITY } else { compare::CALM };
+    let (rounds, min_time) = if program.smoke { (1, 0.0) } else { (args.rounds as usize, args.min_time) };
+    Plan { rounds, min_time, threads: args.threads, calm }
 }
 
 /// Both sides must know the same cases, in the same shapes.

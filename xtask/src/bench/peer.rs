@@ -1,4 +1,4 @@
-//! The other side of the comparison: PyTorch and ONNX Runtime on the CPU, burn through wgpu. It is started anew when it
+//! The other side of the comparison: PyTorch on the CPU, beside ONNX Runtime, and on CUDA; burn through wgpu. It is started anew when it
 //! ends early or does not answer in time.
 
 use super::{
@@ -27,6 +27,9 @@ pub(crate) struct Peer {
     on: On,
     /// What is run.
     program: PathBuf,
+    /// The folder of peer.py, for PyTorch.
+    scripts: PathBuf,
+    smoke: bool,
     pub(crate) server: Server,
     /// Seconds of the first calls of all cases so far: burn tunes and compiles its kernels in them.
     tuned: f64,
@@ -37,15 +40,22 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts the program that belongs to the device; `python` is the interpreter if one was named.
-    pub(crate) fn start(on: On, python: Option<&Path>) -> Result<Self> {
+    /// Starts the program that belongs to the device; `python` and `scripts` are the interpreter and the folder of
+    /// peer.py, if they were named.
+    pub(crate) fn start(on: On, python: Option<&Path>, scripts: Option<&Path>, smoke: bool) -> Result<Self> {
         let program = match (on, python) {
-            (On::Cpu, Some(path)) => std::path::absolute(path)?,
-            (On::Cpu, None) => python::environment()?,
             (On::Wgpu, _) => burn()?,
+            (_, Some(path)) => std::path::absolute(path)?,
+            (_, None) => python::environment()?,
         };
-        let server = serve(on, &program, false)?;
-        Ok(Peer { on, program, server, tuned: 0.0, last: String::new(), capped: false })
+        let scripts = scripts.map_or_else(|| Ok(root().join("benches/peers")), std::path::absolute)?;
+        let server = serve(on, &program, &scripts, smoke, false)?;
+        Ok(Peer { on, program, scripts, smoke, server, tuned: 0.0, last: String::new(), capped: false })
+    }
+
+    fn again(&mut self) -> Result<()> {
+        self.server = serve(self.on, &self.program, &self.scripts, self.smoke, self.capped)?;
+        Ok(())
     }
 
     /// A case against a form; once more with little tuning where there was no answer in time.
@@ -58,13 +68,13 @@ impl Peer {
     ) -> Result<Measured> {
         let measured = self.try_measure(ours, case, form, plan);
         match measured {
-            Err(_) if self.server.late && !self.capped => {
+            Err(_) if self.on == On::Wgpu && self.server.late && !self.capped => {
                 self.capped = true;
-                self.server = serve(self.on, &self.program, true)?;
+                self.again()?;
                 self.measure(ours, case, form, plan)
             }
             Err(error) if self.server.late || self.server.ended() => {
-                self.server = serve(self.on, &self.program, self.capped)?;
+                self.again()?;
                 Err(error)
             }
             _ => measured,
@@ -72,13 +82,15 @@ impl Peer {
     }
 
     fn try_measure(&mut self, ours: &mut Server, case: &str, form: &str, plan: &Plan) -> Result<Measured> {
-        if self.on == On::Wgpu {
-            let left = TUNING.saturating_sub(Duration::try_from_secs_f64(self.tuned).unwrap_or(TUNING));
-            self.server.limit = Some(left + PATIENCE);
-        }
-        let measured = compare::measure(ours, &mut self.server, case, form, plan)?;
+        let left = TUNING.saturating_sub(Duration::try_from_secs_f64(self.tuned).unwrap_or(TUNING));
+        self.server.limit = match self.on {
+            On::Cpu => None,
+            On::Wgpu => Some(left + PATIENCE),
+            On::Cuda => Some(PATIENCE),
+        };
+        let measured = compare::measure(ours, Some(&mut self.server), case, form, plan)?;
         if self.last != case {
-            self.tuned += measured.first;
+            self.tuned += measured.against.as_ref().map_or(0.0, |against| against.first);
             self.last = case.into();
         }
         Ok(measured)
@@ -105,14 +117,18 @@ fn burn() -> Result<PathBuf> {
     Ok(folder.join("release").join(format!("foveate-burn{}", std::env::consts::EXE_SUFFIX)))
 }
 
-fn serve(on: On, program: &Path, capped: bool) -> Result<Server> {
+fn serve(on: On, program: &Path, scripts: &Path, smoke: bool, capped: bool) -> Result<Server> {
     let mut command = Command::new(program);
     match on {
-        On::Cpu => command.arg("peer.py").current_dir(root().join("benches/peers")),
         On::Wgpu => command.current_dir(root()),
+        On::Cpu => command.args(["peer.py", "--device", "cpu"]).current_dir(scripts),
+        On::Cuda => command.args(["peer.py", "--device", "cuda"]).current_dir(scripts),
     };
+    if smoke {
+        command.arg("--smoke");
+    }
     if capped {
         command.env("CUBECL_AUTOTUNE_LEVEL", "minimal");
     }
-    Server::start(if on == On::Cpu { "peers" } else { "burn" }, &mut command)
+    Server::start(if on == On::Wgpu { "burn" } else { "peers" }, &mut command)
 }

@@ -1,4 +1,4 @@
-//! The burn side of the wgpu benchmarks: the cases of `benches/wgpu`, in burn as its users would write them, behind the
+//! The burn side of the wgpu benchmarks: the cases that `benches/main.rs` has through wgpu, in burn as its users would write them, behind the
 //! server that this crate's side uses. `cargo xtask bench --device wgpu --peers` starts it.
 
 mod attention;

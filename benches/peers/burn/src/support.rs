@@ -46,6 +46,8 @@ pub(crate) struct Case {
     pub(crate) flops: u64,
     /// Fresh random numbers in every call: sums say nothing.
     pub(crate) random: bool,
+    /// Only the host's time counts; no case here asks for that.
+    pub(crate) host: bool,
     pub(crate) forms: Vec<Form>,
 }
 
@@ -53,7 +55,7 @@ impl Case {
     /// A case without a form so far.
     pub(crate) fn new(name: &str, about: &str, flops: usize) -> Self {
         let (name, about) = (name.into(), about.into());
-        Case { name, about, flops: flops as u64, random: false, forms: Vec::new() }
+        Case { name, about, flops: flops as u64, random: false, host: false, forms: Vec::new() }
     }
 
     /// The same with one more form: `build` makes the inputs and gives what computes. A panic of burn in either becomes an
@@ -109,6 +111,11 @@ pub(crate) fn int<const D: usize>(tensor: Tensor<D, Int>) -> Out {
 
 /// Results of at most so many elements are read back whole at the end of a call, of others one element.
 const SMALL: usize = 1024;
+
+/// Every call is waited for by itself: reading back is part of what is compared.
+fn runs_ahead() -> bool {
+    false
+}
 
 /// Waits until a call's results are there, by reading back the last of them, or its first element where it is large. Before
 /// that, everything that burn has put off is computed: reading one element is no reason to compute the others.

@@ -2,8 +2,8 @@
 //! adapter at hand.
 
 use crate::{
-    conv2d::{LAYERS, Layer},
-    support::Case,
+    conv2d::{self, Layer},
+    support::{Case, sizes::Sizes},
 };
 use foveate::ops::{Conv2d, conv2d::Algorithm};
 
@@ -11,9 +11,9 @@ const RUNGS: [Algorithm; 5] =
     [Algorithm::Naive, Algorithm::Tiled, Algorithm::Blocked, Algorithm::Registers, Algorithm::Winograd4];
 
 /// The forward pass of the encoder's commonest layer.
-pub(crate) fn cases(n: usize) -> Vec<Case> {
-    let layers = LAYERS.into_iter().filter(|(name, _)| *name == "50-layer1");
-    let rungs = layers.flat_map(|(_, layer)| RUNGS.map(|rung| (Layer { n, ..layer }, rung)));
+pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
+    let layers = conv2d::layers(sizes).filter(|(name, _)| *name == "50-layer1");
+    let rungs = layers.flat_map(|(_, layer)| RUNGS.map(|rung| (layer, rung)));
     let case = |(layer, rung): (Layer, Algorithm)| {
         let name = format!("ladder/{}", format!("{rung:?}").to_lowercase());
         let conv = Conv2d::new(layer.stride, layer.padding).by(rung);

@@ -1,0 +1,85 @@
+//! The bundle's own test: made of the executables that are there, and gone through with the emulator as the device, in an
+//! environment that knows nothing of this checkout.
+
+use super::{Profile, make};
+use crate::{emulator, root::target};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::{fs, process::Command};
+
+/// Every step of `run.sh` in short. An error unless each that can run here passes, and the others say why they were skipped.
+pub(crate) fn on_the_emulator() -> Result<()> {
+    let (bundle, results) = (target().join("bundle-test/bundle"), target().join("bundle-test/results"));
+    make(&bundle, Profile::Dev)?;
+    let driver = emulator::build(false)?;
+    let mut command = Command::new(bundle.join("run.sh"));
+    command.arg("--short").arg("--emulator").arg(driver).arg("--out").arg(&results);
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path))).current_dir(&bundle);
+    println!("$ {} --short --emulator ...", bundle.join("run.sh").display());
+    let status = command.status().context("cannot start run.sh")?;
+    let text = fs::read_to_string(results.join("summary.json")).context("run.sh left no summary")?;
+    let summary: Value = serde_json::from_str(&text).context("the summary is not JSON")?;
+    right(&summary).with_context(|| format!("{text}\nsee {}", results.join("log.txt").display()))?;
+    ensure!(status.success(), "run.sh: {status}, though its summary says that all passed");
+    let bench = fs::read_to_string(results.join("bench.json")).context("run.sh left no table")?;
+    let bench: Value = serde_json::from_str(&bench).context("the table is not JSON")?;
+    ensure!(bench["rows"].as_array().is_some_and(|rows| !rows.is_empty()), "the table has no rows: {bench}");
+    Ok(())
+}
+
+/// What a run on the emulator must say.
+fn right(summary: &Value) -> Result<()> {
+    ensure!(summary["passed"] == true && summary["emulated"] == true, "the run did not pass");
+    let device = summary["device"].as_str().unwrap_or_default();
+    ensure!(device == "cuda:0 (emulator)", "the device was {device:?}");
+    let steps = summary["steps"].as_array().context("there are no steps")?;
+    let ended = |state: &str| -> Vec<&str> {
+        steps.iter().filter(|step| step["state"] == state).filter_map(|step| step["step"].as_str()).collect()
+    };
+    let (passed, skipped) = (ended("passed"), ended("skipped"));
+    for name in ["tests of the library", "tests of the device", "conformance", "a training run"] {
+        ensure!(passed.contains(&name), "{name} did not run");
+    }
+    ensure!(passed.iter().any(|name| name.starts_with("benchmarks")), "no benchmark ran");
+    ensure!(skipped == ["memcheck", "racecheck", "initcheck", "synccheck"], "skipped: {skipped:?}");
+    ensure!(passed.len() + skipped.len() == steps.len(), "a step neither passed nor was skipped");
+    let reasoned = |step: &&Value| step["why"].as_str().is_some_and(|why| !why.is_empty());
+    ensure!(
+        steps.iter().filter(|s| s["state"] == "skipped").all(|s| reasoned(&s)),
+        "a skip without a reason"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn summary() -> Value {
+        let passed = |name: &str| json!({"step": name, "state": "passed"});
+        let skipped = |name: &str| json!({"step": name, "state": "skipped", "why": "no GPU"});
+        json!({"passed": true, "emulated": true, "device": "cuda:0 (emulator)", "steps": [
+            passed("tests of the library"), passed("tests of the device"), passed("conformance"),
+            passed("a training run"), skipped("memcheck"), skipped("racecheck"), skipped("initcheck"),
+            skipped("synccheck"), passed("benchmarks alone"),
+        ]})
+    }
+
+    #[test]
+    fn every_way_to_go_wrong_is_seen() {
+        right(&summary()).unwrap();
+        let broken = |path: &str, value: Value| {
+            let mut summary = summary();
+            *summary.pointer_mut(path).unwrap() = value;
+            right(&summary).unwrap_err();
+        };
+        broken("/passed", false.into());
+        broken("/device", "unknown".into());
+        broken("/steps/0/state", "failed".into());
+        broken("/steps/3/step", "another".into());
+        broken("/steps/4/state", "passed".into());
+        broken("/steps/5/why", "".into());
+        broken("/steps/8/state", "skipped".into());
+    }
+}

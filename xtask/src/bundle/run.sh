@@ -1,0 +1,241 @@
+#!/usr/bin/env bash
+# Tests, conformance, compute-sanitizer and benchmarks of foveate on this machine's first CUDA device, with the programs
+# beside this file: no Rust, no network, nothing installed. Leaves summary.json, log.txt, bench.json and bench.md in a
+# folder; exits 0 if every step that could run has passed, and at least one could.
+#
+#   ./run.sh [--steps tests,verify,example,sanitizer,bench] [--cases FOLDER] [--out FOLDER] [--python PATH]
+#            [--tools memcheck,racecheck,initcheck,synccheck] [--emulator FOLDER] [--short]
+#
+#   --steps     what to do, in this order; all of it by default
+#   --cases     a folder of further recorded cases (*.safetensors), replayed after those beside this file
+#   --out       where results go; $OUT, or else the folder `results` here
+#   --python    the Python whose PyTorch is the benchmarks' peer (python3); without one, this crate is timed alone
+#   --tools     tools of compute-sanitizer, each on small shapes
+#   --emulator  the folder of the stand-in for the CUDA driver, for a machine without a GPU: no sanitizer there, and every
+#               benchmark once in its smallest size
+#   --short     a few tests and benchmarks, to see that each step works
+#
+# A step that fails or takes too long does not stop the next one. One that cannot run is `skipped`, with the reason, and
+# never `passed`.
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+steps=tests,verify,example,sanitizer,bench
+tools=memcheck,racecheck,initcheck,synccheck
+out=${OUT:-$here/results}
+cases='' emulator='' short='' python=python3
+
+usage() {
+    sed -n '2,/^set -u/ { /^#/ s/^# \{0,1\}//p; }' "$here/run.sh"
+    exit "$1"
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --short) short=yes ;;
+        --help | -h) usage 0 ;;
+        --steps | --tools | --cases | --out | --python | --emulator)
+            [ $# -gt 1 ] || usage 2
+            printf -v "${1#--}" '%s' "$2"
+            shift
+            ;;
+        *)
+            echo "run.sh: no option $1" >&2
+            usage 2
+            ;;
+    esac
+    shift
+done
+for step in ${steps//,/ }; do
+    case $step in tests | verify | example | sanitizer | bench) ;; *) echo "run.sh: no step $step" >&2; exit 2 ;; esac
+done
+for tool in ${tools//,/ }; do
+    case $tool in memcheck | racecheck | initcheck | synccheck) ;; *) echo "run.sh: no tool $tool" >&2; exit 2 ;; esac
+done
+
+mkdir -p "$out" || exit 2
+out=$(cd "$out" && pwd)
+scratch=$(mktemp -d) || exit 2
+trap 'rm -rf "$scratch"' EXIT
+# Steps run in a folder of their own: what is named here must be found from there.
+[ -z "$cases" ] || cases=$(cd "$cases" && pwd) || exit 2
+case $python in */*) python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python") ;; esac
+if [ -n "$emulator" ]; then
+    emulator=$(cd "$emulator" && pwd) || exit 2
+    export LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+fi
+: >"$out/log.txt"
+rm -f "$out"/bench.json "$out"/bench.md
+all='' passed=true ran=0 device=unknown started=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+
+# A text as a JSON string.
+quoted() {
+    printf '"%s"' "$(printf '%s' "$1" | tr '\n\t' '  ' | tr -d '\000-\037' | sed 's/[\\"]/\\&/g')"
+}
+
+# note NAME STATE [FIELD...]: one more entry of the summary; a field is a key and its JSON text.
+note() {
+    local entry="{\"step\": $(quoted "$1"), \"state\": \"$2\"" line="$1: $2"
+    shift 2
+    for field in "$@"; do
+        entry+=", $field"
+    done
+    all+="${all:+,
+    }$entry}"
+    echo "$line${why:+ ($why)}${figures:+  {$figures}}"
+}
+
+# step NAME SECONDS READ COMMAND...: runs a command within a time. The function READ makes figures of the log, and says in
+# $why what is wrong with a command that claims success.
+step() {
+    local name=$1 limit=$2 read=$3 log=$scratch/step.log rc=0 state=passed start=$SECONDS
+    shift 3
+    figures='' why=''
+    printf '\n===== %s: %s\n' "$name" "$*" >>"$out/log.txt"
+    (cd "$scratch" && exec timeout -k 10 "$limit" "$@") </dev/null >"$log" 2>&1 || rc=$?
+    local seconds=$((SECONDS - start))
+    cat "$log" >>"$out/log.txt"
+    "$read" "$log"
+    case $rc in
+        0) [ -z "$why" ] || state=failed ;;
+        124 | 137) state='timed out' why="more than $limit s" ;;
+        *) state=failed why=${why:-$(tail -n 1 "$log")} ;;
+    esac
+    [ "$state" = passed ] || passed=false
+    ran=$((ran + 1))
+    note "$name" "$state" "\"rc\": $rc" "\"seconds\": $seconds" "\"limit\": $limit" "\"figures\": {$figures}" \
+        "\"why\": $(quoted "$why")"
+    [ "$state" = passed ] || tail -n 30 "$log" | sed 's/^/    /'
+}
+
+skip() {
+    figures='' why=$2
+    note "$1" skipped "\"why\": $(quoted "$2")"
+}
+
+# Counts of the test harness, and of what its report says of the device: a test without one skips itself.
+read_tests() {
+    figures=$(sed -n 's/^test result: [a-zA-Z]*\. \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) ignored.*/"passed": \1, "failed": \2, "ignored": \3/p' "$1")
+    local ran=0 without=0
+    if [ -f "$scratch/report.tsv" ]; then
+        ran=$(grep -c "^cuda	.*	ran	" "$scratch/report.tsv")
+        without=$(grep "^cuda	.*	skipped	" "$scratch/report.tsv" | grep -vc "not among FOVEATE_DEVICES")
+    fi
+    figures+="${figures:+, }\"on_the_device\": $ran, \"without_it\": $without"
+    [ "$ran" -gt 0 ] || why='no test ran on the device'
+    [ "$without" -eq 0 ] || why="$without tests found no device: $(grep -m 1 '	skipped	' "$scratch/report.tsv" | cut -f 4)"
+    rm -f "$scratch/report.tsv"
+}
+
+read_verify() {
+    figures=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/"passed": \1, "failed": \2, "skipped": \3/p' "$1")
+    [ -n "$figures" ] || why='the program gave no result'
+    local named
+    named=$(sed -n 's/^case .*verdict (\(.*\), f[0-9]*)$/\1/p' "$1")
+    device=${named:-$device}
+}
+
+read_example() {
+    figures="\"steps\": $(($(wc -l <"$scratch/example/training.csv" 2>/dev/null || echo 1) - 1))"
+    [ -s "$scratch/example/checkpoint.safetensors" ] || why='no checkpoint was written'
+}
+
+read_sanitizer() {
+    figures=$(sed -n -e 's/^========= ERROR SUMMARY: \([0-9]*\) error.*/"errors": \1/p' \
+        -e 's/^========= RACECHECK SUMMARY: \([0-9]*\) hazards.*/"hazards": \1/p' "$1" | tail -n 1)
+    case $figures in
+        '') why='the tool gave no summary' ;;
+        *': 0') ;;
+        *) why="the tool reports $figures" ;;
+    esac
+}
+
+read_bench() {
+    figures="\"rows\": $(grep -c '"case":' "$out/bench.json" 2>/dev/null)"
+    [ -s "$out/bench.json" ] || why='no table was written'
+}
+
+with_report() { # COMMAND...: tests of the device alone, each noted with where it ran
+    tested=(env FOVEATE_DEVICES=cuda FOVEATE_TEST_REPORT="$scratch/report.tsv" "$@")
+}
+
+tests() {
+    local filter=()
+    [ -z "$short" ] || filter=(ops::softmax ops::matmul ops::unfold ops::top_m_merge ops::batch_norm)
+    with_report "$here/bin/foveate-tests" ${filter[@]+"${filter[@]}"}
+    step 'tests of the library' 900 read_tests "${tested[@]}"
+    with_report "$here/bin/cuda-tests"
+    step 'tests of the device' 300 read_tests "${tested[@]}"
+}
+
+verify() {
+    step 'conformance' 300 read_verify "$here/bin/foveate-verify" --cases "$here/cases" --device cuda
+    if [ -n "$cases" ]; then
+        step 'conformance, further cases' 600 read_verify "$here/bin/foveate-verify" --cases "$cases" --device cuda
+    fi
+}
+
+example() {
+    local size=(--canvas 300 --train-images 640 --test-images 64 --epochs 2)
+    [ -z "$short" ] || size=(--canvas 60 --patch 30 --digit 12 --memory 2 --train-images 4 --test-images 2 --batch 2 --epochs 1)
+    rm -rf "$scratch/example"
+    step 'a training run' 300 read_example "$here/bin/megapixel_mnist" --device cuda "${size[@]}" --out "$scratch/example"
+}
+
+# Recorded cases and tests against specifications cover every kernel in shapes of a few thousand elements. With a pool,
+# one tensor's memory is another's next: then an access beyond a tensor, or a read of what nothing wrote, goes unseen.
+sanitizer() {
+    local found tool
+    found=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+    for tool in ${tools//,/ }; do
+        if [ -n "$emulator" ]; then
+            skip "$tool" 'compute-sanitizer needs a GPU, and the device is the emulator'
+        elif [ -z "$found" ]; then
+            skip "$tool" 'there is no compute-sanitizer'
+        else
+            local under=("$found" --tool "$tool" --error-exitcode 99) pool=off
+            [ "$tool" != initcheck ] || pool=bare
+            step "$tool of the recorded cases" 240 read_sanitizer env FOVEATE_POOL=$pool "${under[@]}" \
+                "$here/bin/foveate-verify" --cases "$here/cases" --device cuda
+            step "$tool of the tests" 300 read_sanitizer env FOVEATE_POOL=$pool FOVEATE_TEST_SIZE=small \
+                FOVEATE_DEVICES=cuda "${under[@]}" "$here/bin/foveate-tests" specification
+        fi
+    done
+}
+
+bench() {
+    local peer=(--alone) size=(--rounds 3 --min-time 0.1) can='import numpy, torch' only=()
+    [ -n "$emulator" ] || can+='; torch.zeros(1, device="cuda")'
+    if (cd "$scratch" && timeout 120 "$python" -c "$can") >>"$out/log.txt" 2>&1; then
+        peer=(--peers --python "$(command -v "$python")")
+    else
+        echo "no PyTorch for $python: this crate is timed alone"
+    fi
+    [ -z "$emulator" ] || size=(--smoke)
+    [ -z "$short" ] || only=(/50-)
+    step "benchmarks ${peer[0]#--}" 540 read_bench "$here/bin/xtask" bench --device cuda "${peer[@]}" "${size[@]}" \
+        --bundled "$here/bin/ops" "$here/BUILT" "$here/peers" --json "$out/bench.json" --save "$out/bench.md" \
+        ${only[@]+"${only[@]}"}
+}
+
+begin=$SECONDS
+for step in tests verify example sanitizer bench; do
+    case ,$steps, in *,$step,*) "$step" ;; esac
+done
+[ "$ran" -gt 0 ] || passed=false
+built=$(while IFS= read -r line; do printf '%s%s' "${comma:-}" "$(quoted "$line")"; comma=', '; done <"$here/BUILT")
+cat >"$out/summary.json" <<END
+{
+  "passed": $passed,
+  "device": $(quoted "$device"),
+  "emulated": $([ -n "$emulator" ] && echo true || echo false),
+  "built": [$built],
+  "started": "$started",
+  "seconds": $((SECONDS - begin)),
+  "steps": [
+    $all
+  ]
+}
+END
+echo "results: $out"
+[ "$passed" = true ]
