@@ -9,6 +9,7 @@ pub(crate) use check::on_the_emulator;
 use crate::{
     bench::machine,
     root::{root, target},
+    run::run,
 };
 use anyhow::{Context, Result, bail, ensure};
 use programs::Programs;
@@ -53,9 +54,7 @@ fn make(out: &Path, profile: Profile) -> Result<u64> {
     let programs = Programs::build(profile)?;
     empty(out)?;
     fs::write(out.join(BUILT), built(profile)?)?;
-    for (name, path) in programs.named() {
-        strip(path, &out.join("bin").join(name))?;
-    }
+    pack(&programs, &out.join("programs.tar.gz"))?;
     copy(&root().join("verify/cases"), &out.join("cases"), &["safetensors"])?;
     copy(&root().join("benches/peers"), &out.join("peers"), &["py", "txt"])?;
     let script = out.join("run.sh");
@@ -71,7 +70,22 @@ fn make(out: &Path, profile: Profile) -> Result<u64> {
     Ok(size)
 }
 
-/// An empty folder with one for the programs. A folder that is no bundle is left alone.
+/// The executables without their symbols, which are most of them, compressed: each holds the whole library.
+fn pack(programs: &Programs, archive: &Path) -> Result<()> {
+    let folder = target().join("bundle-programs");
+    let bin = folder.join("bin");
+    if bin.exists() {
+        fs::remove_dir_all(&bin)?;
+    }
+    fs::create_dir_all(&bin)?;
+    for (name, path) in programs.named() {
+        run(Command::new("strip").arg("-o").arg(bin.join(name)).arg(path))
+            .context("`strip` is in binutils")?;
+    }
+    run(Command::new("tar").arg("-C").arg(&folder).arg("-czf").arg(archive).arg("bin"))
+}
+
+/// An empty folder. One that is there and no bundle is left alone.
 fn empty(out: &Path) -> Result<()> {
     if out.exists() {
         let entries = fs::read_dir(out).with_context(|| format!("cannot list {}", out.display()))?.count();
@@ -80,7 +94,7 @@ fn empty(out: &Path) -> Result<()> {
         }
         fs::remove_dir_all(out)?;
     }
-    fs::create_dir_all(out.join("bin")).with_context(|| format!("cannot make {}", out.display()))
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))
 }
 
 /// What the programs are built of, a line each.
@@ -88,14 +102,6 @@ fn built(profile: Profile) -> Result<String> {
     let mut lines = machine::build()?;
     lines.push(format!("{profile:?} executables for {}", std::env::consts::ARCH));
     Ok(lines.join("\n") + "\n")
-}
-
-/// A copy without symbols, which are most of an executable.
-fn strip(from: &Path, to: &Path) -> Result<()> {
-    let done = Command::new("strip").arg("-o").arg(to).arg(from).status();
-    let done = done.context("no `strip`: it comes with the linker, in binutils")?;
-    ensure!(done.success(), "strip {}: {done}", from.display());
-    Ok(())
 }
 
 /// The files of a folder with one of these endings, not those of folders in it.

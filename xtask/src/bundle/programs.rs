@@ -18,8 +18,9 @@ pub(super) struct Programs {
     xtask: PathBuf,
 }
 
-/// All that a bundle's tests and programs are of, so that one build of the library serves them.
-const PACKAGES: [&str; 9] = [
+/// What a bundle's tests and programs are of, so that one build of the library serves them.
+const PACKAGES: [&str; 10] = [
+    "--release",
     "--package",
     "foveate",
     "--package",
@@ -34,35 +35,22 @@ const QUIETLY: [&str; 2] = ["--quiet", "--message-format=json-render-diagnostics
 
 impl Programs {
     pub(super) fn build(profile: Profile) -> Result<Self> {
-        let tested = match profile {
-            Profile::Release => {
-                let which = ["--lib", "--test", "cuda", "--bench", "ops", "--example", "megapixel_mnist"];
-                built(&[&["test", "--release", "--no-run"], &PACKAGES[..], &which].concat())?
-            }
-            // As the test command builds them, so that nothing is built again; the benchmarks are not among those.
-            Profile::Dev => {
-                let all = ["test", "--workspace", "--features", FEATURES, "--no-run"];
-                let mut tested = built(&all)?;
-                tested.extend(built(&[&all[..], &["--bench", "ops"]].concat())?);
-                tested
-            }
+        // Of a development build just what the test command builds, so that nothing is built again.
+        let which = match profile {
+            Profile::Release => &PACKAGES[..],
+            Profile::Dev => &["--workspace", "--features", FEATURES],
         };
-        let programs = match profile {
-            Profile::Release => {
-                built(&[&["build", "--release"], &PACKAGES[..], &["--bin", "foveate-verify"]].concat())?
-            }
-            // As the verify command does.
-            Profile::Dev => {
-                let verify = ["build", "--release", "-p", "foveate-verify", "--features", "wgpu,cuda"];
-                built(&verify)?
-            }
-        };
+        // All tests, and with them the examples and the programs that are tested; a build of one of these by itself would
+        // have other features. Benchmarks are not among them.
+        let all = [&["test", "--no-run"], which].concat();
+        let mut said = built(&all)?;
+        said.extend(built(&[&all[..], &["--bench", "ops"]].concat())?);
         Ok(Programs {
-            tests: one(&tested, "foveate", "lib", true)?,
-            cuda_tests: one(&tested, "cuda", "test", true)?,
-            verify: one(&programs, "foveate-verify", "bin", false)?,
-            example: one(&tested, "megapixel_mnist", "example", false)?,
-            benchmarks: one(&tested, "ops", "bench", true)?,
+            tests: one(&said, "foveate", "lib", true)?,
+            cuda_tests: one(&said, "cuda", "test", true)?,
+            verify: one(&said, "foveate-verify", "bin", false)?,
+            example: one(&said, "megapixel_mnist", "example", false)?,
+            benchmarks: one(&said, "ops", "bench", true)?,
             // The program that runs now.
             xtask: std::env::current_exe()?,
         })

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests, conformance, compute-sanitizer and benchmarks of foveate on this machine's first CUDA device, with the programs
-# beside this file: no Rust, no network, nothing installed. Leaves summary.json, log.txt, bench.json and bench.md in a
-# folder; exits 0 if every step that could run has passed, and at least one could.
+# of programs.tar.gz beside this file: no Rust, no network, nothing installed. Leaves summary.json, log.txt, bench.json
+# and bench.md in a folder; exits 0 if every step that could run has passed, and at least one could.
 #
 #   ./run.sh [--steps tests,verify,example,sanitizer,bench] [--cases FOLDER] [--out FOLDER] [--python PATH]
 #            [--tools memcheck,racecheck,initcheck,synccheck] [--emulator FOLDER] [--short]
@@ -57,6 +57,7 @@ mkdir -p "$out" || exit 2
 out=$(cd "$out" && pwd)
 scratch=$(mktemp -d) || exit 2
 trap 'rm -rf "$scratch"' EXIT
+tar -C "$scratch" -xzf "$here/programs.tar.gz" || exit 2
 # Steps run in a folder of their own: what is named here must be found from there.
 [ -z "$cases" ] || cases=$(cd "$cases" && pwd) || exit 2
 case $python in */*) python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python") ;; esac
@@ -82,7 +83,7 @@ note() {
     done
     all+="${all:+,
     }$entry}"
-    echo "$line${why:+ ($why)}${figures:+  {$figures}}"
+    echo "$line${why:+ ($why)}${figures:+: $figures}"
 }
 
 # step NAME SECONDS READ COMMAND...: runs a command within a time. The function READ makes figures of the log, and says in
@@ -99,7 +100,7 @@ step() {
     case $rc in
         0) [ -z "$why" ] || state=failed ;;
         124 | 137) state='timed out' why="more than $limit s" ;;
-        *) state=failed why=${why:-$(tail -n 1 "$log")} ;;
+        *) state=failed why=$(grep -v '^[[:space:]]*$' "$log" | tail -n 1) ;;
     esac
     [ "$state" = passed ] || passed=false
     ran=$((ran + 1))
@@ -136,7 +137,7 @@ read_verify() {
 }
 
 read_example() {
-    figures="\"steps\": $(($(wc -l <"$scratch/example/training.csv" 2>/dev/null || echo 1) - 1))"
+    figures="\"steps\": $(grep -c '^[0-9]' "$scratch/example/training.csv" 2>/dev/null || echo 0)"
     [ -s "$scratch/example/checkpoint.safetensors" ] || why='no checkpoint was written'
 }
 
@@ -151,7 +152,7 @@ read_sanitizer() {
 }
 
 read_bench() {
-    figures="\"rows\": $(grep -c '"case":' "$out/bench.json" 2>/dev/null)"
+    figures="\"rows\": $(grep -c '"case":' "$out/bench.json" 2>/dev/null || echo 0)"
     [ -s "$out/bench.json" ] || why='no table was written'
 }
 
@@ -162,16 +163,16 @@ with_report() { # COMMAND...: tests of the device alone, each noted with where i
 tests() {
     local filter=()
     [ -z "$short" ] || filter=(ops::softmax ops::matmul ops::unfold ops::top_m_merge ops::batch_norm)
-    with_report "$here/bin/foveate-tests" ${filter[@]+"${filter[@]}"}
+    with_report "$scratch/bin/foveate-tests" ${filter[@]+"${filter[@]}"}
     step 'tests of the library' 900 read_tests "${tested[@]}"
-    with_report "$here/bin/cuda-tests"
+    with_report "$scratch/bin/cuda-tests"
     step 'tests of the device' 300 read_tests "${tested[@]}"
 }
 
 verify() {
-    step 'conformance' 300 read_verify "$here/bin/foveate-verify" --cases "$here/cases" --device cuda
+    step 'conformance' 300 read_verify "$scratch/bin/foveate-verify" --cases "$here/cases" --device cuda
     if [ -n "$cases" ]; then
-        step 'conformance, further cases' 600 read_verify "$here/bin/foveate-verify" --cases "$cases" --device cuda
+        step 'conformance, further cases' 600 read_verify "$scratch/bin/foveate-verify" --cases "$cases" --device cuda
     fi
 }
 
@@ -179,7 +180,7 @@ example() {
     local size=(--canvas 300 --train-images 640 --test-images 64 --epochs 2)
     [ -z "$short" ] || size=(--canvas 60 --patch 30 --digit 12 --memory 2 --train-images 4 --test-images 2 --batch 2 --epochs 1)
     rm -rf "$scratch/example"
-    step 'a training run' 300 read_example "$here/bin/megapixel_mnist" --device cuda "${size[@]}" --out "$scratch/example"
+    step 'a training run' 300 read_example "$scratch/bin/megapixel_mnist" --device cuda "${size[@]}" --out "$scratch/example"
 }
 
 # Recorded cases and tests against specifications cover every kernel in shapes of a few thousand elements. With a pool,
@@ -193,12 +194,13 @@ sanitizer() {
         elif [ -z "$found" ]; then
             skip "$tool" 'there is no compute-sanitizer'
         else
-            local under=("$found" --tool "$tool" --error-exitcode 99) pool=off
+            # The programs say themselves when a call of the driver fails.
+            local under=("$found" --tool "$tool" --error-exitcode 99 --report-api-errors no) pool=off
             [ "$tool" != initcheck ] || pool=bare
             step "$tool of the recorded cases" 240 read_sanitizer env FOVEATE_POOL=$pool "${under[@]}" \
-                "$here/bin/foveate-verify" --cases "$here/cases" --device cuda
+                "$scratch/bin/foveate-verify" --cases "$here/cases" --device cuda
             step "$tool of the tests" 300 read_sanitizer env FOVEATE_POOL=$pool FOVEATE_TEST_SIZE=small \
-                FOVEATE_DEVICES=cuda "${under[@]}" "$here/bin/foveate-tests" specification
+                FOVEATE_DEVICES=cuda "${under[@]}" "$scratch/bin/foveate-tests" specification
         fi
     done
 }
@@ -213,8 +215,8 @@ bench() {
     fi
     [ -z "$emulator" ] || size=(--smoke)
     [ -z "$short" ] || only=(/50-)
-    step "benchmarks ${peer[0]#--}" 540 read_bench "$here/bin/xtask" bench --device cuda "${peer[@]}" "${size[@]}" \
-        --bundled "$here/bin/ops" "$here/BUILT" "$here/peers" --json "$out/bench.json" --save "$out/bench.md" \
+    step "benchmarks ${peer[0]#--}" 540 read_bench "$scratch/bin/xtask" bench --device cuda "${peer[@]}" "${size[@]}" \
+        --bundled "$scratch/bin/ops" "$here/BUILT" "$here/peers" --json "$out/bench.json" --save "$out/bench.md" \
         ${only[@]+"${only[@]}"}
 }
 
