@@ -50,10 +50,10 @@ def evaluation(count: int, threads: int) -> Forms:
 
 def from_bytes(count: int) -> Forms:
     """the same from bytes on the device; their conversion is timed"""
-    pixels = byte_values("patches", count, 1, 50, 50).to(inputs.DEVICE)
+    x = byte_values("patches", count, 1, 50, 50).to(inputs.DEVICE)
     return {
-        name: lambda network=network, name=name: network(in_layout(name, pixels.float()))
-        for name, network in networks(pixels.float()).items()
+        name: lambda network=network, name=name: network(in_layout(name, x.float() / 255))
+        for name, network in networks(x.float()).items()
     }
 
 

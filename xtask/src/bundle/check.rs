@@ -37,7 +37,7 @@ fn right(summary: &Value) -> Result<()> {
         steps.iter().filter(|step| step["state"] == state).filter_map(|step| step["step"].as_str()).collect()
     };
     let (passed, skipped) = (ended("passed"), ended("skipped"));
-    for name in ["tests of the library", "tests of the device", "conformance", "a training run"] {
+    for name in ["the device", "tests of the library", "tests of the device", "conformance", "a training run"] {
         ensure!(passed.contains(&name), "{name} did not run");
     }
     ensure!(passed.iter().any(|name| name.starts_with("benchmarks")), "no benchmark ran");
@@ -60,8 +60,8 @@ mod tests {
         let passed = |name: &str| json!({"step": name, "state": "passed"});
         let skipped = |name: &str| json!({"step": name, "state": "skipped", "why": "no GPU"});
         json!({"passed": true, "emulated": true, "device": "cuda:0 (emulator)", "steps": [
-            passed("tests of the library"), passed("tests of the device"), passed("conformance"),
-            passed("a training run"), skipped("memcheck"), skipped("racecheck"), skipped("initcheck"),
+            passed("the device"), passed("tests of the library"), passed("tests of the device"),
+            passed("conformance"), passed("a training run"), skipped("memcheck"), skipped("racecheck"), skipped("initcheck"),
             skipped("synccheck"), passed("benchmarks alone"),
         ]})
     }
@@ -78,8 +78,8 @@ mod tests {
         broken("/device", "unknown".into());
         broken("/steps/0/state", "failed".into());
         broken("/steps/3/step", "another".into());
-        broken("/steps/4/state", "passed".into());
-        broken("/steps/5/why", "".into());
-        broken("/steps/8/state", "skipped".into());
+        broken("/steps/5/state", "passed".into());
+        broken("/steps/6/why", "".into());
+        broken("/steps/9/state", "skipped".into());
     }
 }

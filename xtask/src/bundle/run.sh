@@ -13,7 +13,7 @@
 #   --tools     tools of compute-sanitizer, each on small shapes
 #   --emulator  the folder of the stand-in for the CUDA driver, for a machine without a GPU: no sanitizer there, and every
 #               benchmark once in its smallest size
-#   --short     a few tests and benchmarks, to see that each step works
+#   --short     a few tests and a short training run, to see that each step works
 #
 # A step that fails or takes too long does not stop the next one. One that cannot run is `skipped`, with the reason, and
 # never `passed`.
@@ -114,14 +114,21 @@ skip() {
     note "$1" skipped "\"why\": $(quoted "$2")"
 }
 
+# How many lines of a file, which may not be there, are like this.
+count() {
+    local lines
+    lines=$(grep -c "$1" "$2" 2>/dev/null)
+    echo "${lines:-0}"
+}
+
 # Counts of the test harness, and of what its report says of the device: a test without one skips itself.
 read_tests() {
     figures=$(sed -n 's/^test result: [a-zA-Z]*\. \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) ignored.*/"passed": \1, "failed": \2, "ignored": \3/p' "$1")
-    local ran=0 without=0
-    if [ -f "$scratch/report.tsv" ]; then
-        ran=$(grep -c "^cuda	.*	ran	" "$scratch/report.tsv")
-        without=$(grep "^cuda	.*	skipped	" "$scratch/report.tsv" | grep -vc "not among FOVEATE_DEVICES")
-    fi
+    local ran without
+    # A test leaves a line for every check.
+    grep '^cuda	' "$scratch/report.tsv" 2>/dev/null | cut -f 2,3 | sort -u >"$scratch/tests.tsv"
+    ran=$(count '	ran$' "$scratch/tests.tsv")
+    without=$(count '	skipped$' "$scratch/tests.tsv")
     figures+="${figures:+, }\"on_the_device\": $ran, \"without_it\": $without"
     [ "$ran" -gt 0 ] || why='no test ran on the device'
     [ "$without" -eq 0 ] || why="$without tests found no device: $(grep -m 1 '	skipped	' "$scratch/report.tsv" | cut -f 4)"
@@ -137,7 +144,7 @@ read_verify() {
 }
 
 read_example() {
-    figures="\"steps\": $(grep -c '^[0-9]' "$scratch/example/training.csv" 2>/dev/null || echo 0)"
+    figures="\"steps\": $(count '^[0-9]' "$scratch/example/training.csv")"
     [ -s "$scratch/example/checkpoint.safetensors" ] || why='no checkpoint was written'
 }
 
@@ -152,7 +159,7 @@ read_sanitizer() {
 }
 
 read_bench() {
-    figures="\"rows\": $(grep -c '"case":' "$out/bench.json" 2>/dev/null || echo 0)"
+    figures="\"rows\": $(count '"case":' "$out/bench.json")"
     [ -s "$out/bench.json" ] || why='no table was written'
 }
 
@@ -178,7 +185,7 @@ verify() {
 
 example() {
     local size=(--canvas 300 --train-images 640 --test-images 64 --epochs 2)
-    [ -z "$short" ] || size=(--canvas 60 --patch 30 --digit 12 --memory 2 --train-images 4 --test-images 2 --batch 2 --epochs 1)
+    [ -z "$short$emulator" ] || size=(--canvas 60 --patch 30 --digit 12 --memory 2 --train-images 4 --test-images 2 --batch 2 --epochs 1)
     rm -rf "$scratch/example"
     step 'a training run' 300 read_example "$scratch/bin/megapixel_mnist" --device cuda "${size[@]}" --out "$scratch/example"
 }
@@ -206,7 +213,7 @@ sanitizer() {
 }
 
 bench() {
-    local peer=(--alone) size=(--rounds 3 --min-time 0.1) can='import numpy, torch' only=()
+    local peer=(--alone) size=(--rounds 3 --min-time 0.1) can='import numpy, torch'
     [ -n "$emulator" ] || can+='; torch.zeros(1, device="cuda")'
     if (cd "$scratch" && timeout 120 "$python" -c "$can") >>"$out/log.txt" 2>&1; then
         peer=(--peers --python "$(command -v "$python")")
@@ -214,13 +221,17 @@ bench() {
         echo "no PyTorch for $python: this crate is timed alone"
     fi
     [ -z "$emulator" ] || size=(--smoke)
-    [ -z "$short" ] || only=(/50-)
     step "benchmarks ${peer[0]#--}" 540 read_bench "$scratch/bin/xtask" bench --device cuda "${peer[@]}" "${size[@]}" \
-        --bundled "$scratch/bin/ops" "$here/BUILT" "$here/peers" --json "$out/bench.json" --save "$out/bench.md" \
-        ${only[@]+"${only[@]}"}
+        --bundled "$scratch/bin/ops" "$here/BUILT" "$here/peers" --json "$out/bench.json" --save "$out/bench.md"
+}
+
+# The smallest case there is: whether the device opens, and what it is called. Compiling the kernels for it comes first.
+opens() {
+    step 'the device' 300 read_verify "$scratch/bin/foveate-verify" --cases "$here/cases" --device cuda --only relu
 }
 
 begin=$SECONDS
+opens
 for step in tests verify example sanitizer bench; do
     case ,$steps, in *,$step,*) "$step" ;; esac
 done
