@@ -37,7 +37,8 @@ fn right(summary: &Value) -> Result<()> {
         steps.iter().filter(|step| step["state"] == state).filter_map(|step| step["step"].as_str()).collect()
     };
     let (passed, skipped) = (ended("passed"), ended("skipped"));
-    for name in ["the device", "tests of the library", "tests of the device", "conformance", "a training run"] {
+    for name in ["the device", "tests of the library", "tests of the device", "conformance", "a training run"]
+    {
         ensure!(passed.contains(&name), "{name} did not run");
     }
     ensure!(passed.iter().any(|name| name.starts_with("benchmarks")), "no benchmark ran");
