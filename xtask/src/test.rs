@@ -67,7 +67,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         run(doc.env("RUSTDOCFLAGS", "-D warnings").envs(emulator::environment(Kind::Plain)?))?;
     }
     verify::own_cases(&args.require)?;
-    bundle::on_the_emulator()?;
+    bundle::in_a_test_run()?;
     let mut devices = BTreeMap::new();
     collect(&native, |device| device.to_owned(), &mut devices)?;
     for (name, report) in &emulated {

@@ -1,16 +1,14 @@
-//! The bundle's own test: made of the executables that are there, and gone through with the emulator as the device, in an
-//! environment that knows nothing of this checkout.
+//! The bundle's own test: its steps in short, with the emulator as the device, in an environment that knows nothing of this
+//! checkout.
 
-use super::{Profile, make};
 use crate::{emulator, root::target};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 /// Every step of `run.sh` in short. An error unless each that can run here passes, and the others say why they were skipped.
-pub(crate) fn on_the_emulator() -> Result<()> {
-    let (bundle, results) = (target().join("bundle-test/bundle"), target().join("bundle-test/results"));
-    make(&bundle, Profile::Dev)?;
+pub(super) fn on_the_emulator(bundle: &Path) -> Result<()> {
+    let (bundle, results) = (std::path::absolute(bundle)?, target().join("bundle-results"));
     let driver = emulator::build(false)?;
     let mut command = Command::new(bundle.join("run.sh"));
     command.arg("--short").arg("--emulator").arg(driver).arg("--out").arg(&results);

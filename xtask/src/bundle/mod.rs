@@ -4,8 +4,6 @@
 mod check;
 mod programs;
 
-pub(crate) use check::on_the_emulator;
-
 use crate::{
     bench::machine,
     root::{root, target},
@@ -40,13 +38,21 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "release")]
     profile: Profile,
+    /// Go through it here as well, in short, with the emulator as the device
+    #[arg(long)]
+    check: bool,
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| target().join("bundle"));
     let size = make(&out, args.profile)?;
     println!("{}: {:.1} MB. There: ./run.sh", out.display(), size as f64 * 1e-6);
-    Ok(())
+    if args.check { check::on_the_emulator(&out) } else { Ok(()) }
+}
+
+/// A bundle of the executables that the test command has built, and a way through it.
+pub(crate) fn in_a_test_run() -> Result<()> {
+    main(&Args { out: Some(target().join("bundle-test")), profile: Profile::Dev, check: true })
 }
 
 /// Makes the bundle and gives its size in bytes.
