@@ -11,7 +11,7 @@ mod server;
 mod turns;
 
 use crate::{
-    emulator,
+    emulator::{self, Kind},
     root::read,
     run::{cargo, library_path, output, run},
 };
@@ -120,7 +120,7 @@ impl Program {
         let emulated = args.device == Named::CudaEmulated;
         let mut library = None;
         if emulated {
-            library = Some(library_path(&emulator::build(false)?));
+            library = Some(library_path(&emulator::build(Kind::Plain)?));
         }
         let built =
             args.bundled.as_ref().and_then(|parts| parts.first()).map(std::path::absolute).transpose()?;

@@ -1,7 +1,10 @@
 //! The bundle's own test: its steps in short, with the emulator as the device, in an environment that knows nothing of this
 //! checkout.
 
-use crate::{emulator, root::target};
+use crate::{
+    emulator::{self, Kind},
+    root::target,
+};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::{fs, path::Path, process::Command};
@@ -9,7 +12,7 @@ use std::{fs, path::Path, process::Command};
 /// Every step of `run.sh` in short. An error unless each that can run here passes, and the others say why they were skipped.
 pub(super) fn on_the_emulator(bundle: &Path) -> Result<()> {
     let (bundle, results) = (std::path::absolute(bundle)?, target().join("bundle-results"));
-    let driver = emulator::build(false)?;
+    let driver = emulator::build(Kind::Plain)?;
     let mut command = Command::new(bundle.join("run.sh"));
     command.arg("--short").arg("--emulator").arg(driver).arg("--out").arg(&results);
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path))).current_dir(&bundle);
