@@ -32,21 +32,23 @@ __host__ __device__ constexpr u32 ceil_div(u32 a, u32 b) { return (a + b - 1) / 
 // Index of this thread over the whole one-dimensional grid.
 __device__ inline u64 global_thread() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
 
-// Four neighbours, moved at once where they are aligned.
-template <typename T>
-struct alignas(4 * sizeof(T)) Quad {
-    T item[4];
+// Neighbours, moved at once where they are aligned.
+template <typename T, u32 COUNT>
+struct alignas(COUNT * sizeof(T)) Run {
+    T item[COUNT];
 };
-
-// Stores the first `count` of four neighbours; `aligned`: `to` is a multiple of four from an aligned beginning.
 template <typename T>
-__device__ inline void store(T* to, const Quad<T>& from, u32 count, bool aligned) {
-    if (aligned && count >= 4) {
-        *reinterpret_cast<Quad<T>*>(to) = from;
+using Quad = Run<T, 4>;
+
+// Stores the first `count` of some neighbours; `aligned`: `to` is a multiple of COUNT from an aligned beginning.
+template <typename T, u32 COUNT>
+__device__ inline void store(T* to, const Run<T, COUNT>& from, u32 count, bool aligned) {
+    if (aligned && count >= COUNT) {
+        *reinterpret_cast<Run<T, COUNT>*>(to) = from;
         return;
     }
 #pragma unroll
-    for (u32 i = 0; i < 4; i++) {
+    for (u32 i = 0; i < COUNT; i++) {
         if (i < count) to[i] = from.item[i];
     }
 }

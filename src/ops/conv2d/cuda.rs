@@ -13,7 +13,7 @@ use crate::{
 };
 use bytemuck::NoUninit;
 
-/// Rows and columns of the result that one block makes: `TILE_M` of `conv2d/product.cuh`, `TILE_N` of `common/product.cuh`.
+/// Rows and columns of the result that one block makes: `TILE_M` of `conv2d/gathered.cuh`, `TILE_N` of `common/product.cuh`.
 const TILE: [usize; 2] = [64, 128];
 
 #[repr(C)]

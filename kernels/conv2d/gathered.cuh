@@ -6,11 +6,7 @@
 // outside the plane is zero. Forward: m output channel, n output pixel, k (ci, kh, kw). Grad-input: m input channel,
 // n input pixel, k (co, kh, kw). Grad-weight: m output channel, n (ci, kh, kw), k output pixel.
 #pragma once
-#include "../common/product.cuh"
-
-constexpr u32 ROWS = 8;  // of c per thread
-using Block = Tile<ROWS>;
-constexpr u32 TILE_M = Block::M;
+#include "../common/tensor_tile.cuh"
 
 struct Step {
     i64 left;    // offset into a row of `left`; negative: this k does not exist
@@ -23,9 +19,11 @@ struct Column {
     i32 y, x;
 };
 
+// `T` is the kind of tile.
+template <typename T>
 struct ProductMemory {
-    Block::Memory tiles;
-    Step steps[2][TILE_K];
+    typename T::Memory tiles;
+    Step steps[2][T::K];
 };
 
 // What is multiplied. `Pixel` is float or u8, whose values count as 0 to 255.
@@ -39,37 +37,37 @@ struct Factors {
 };
 
 // The operands of a tile for k in [first, end): `make_step(k)` gives the step of k < end.
-template <typename Pixel, typename MakeStep>
+template <typename T, typename Pixel, typename MakeStep>
 struct Gathered {
     const Factors<Pixel>& of;
-    Step (*steps)[TILE_K];
+    Step (*steps)[T::K];
     u32 tile_m;
     Column column;                    // of the one n that this thread fetches
     bool column_exists;
     u32 first, end;
     const MakeStep& make_step;
 
-    static __device__ Spread left_spread() { return Spread::along_k(); }
-    static __device__ Spread right_spread() { return Spread::along_side(TILE_N); }
+    static __device__ Spread<T::EACH> left_spread() { return T::along_k(); }
+    static __device__ Spread<T::EACH> right_spread() { return T::along_side(TILE_N); }
 
     __device__ void prepare(u32 at) {
-        if (threadIdx.x >= TILE_K) return;
-        u32 k = first + at * TILE_K + threadIdx.x;
+        if (threadIdx.x >= T::K) return;
+        u32 k = first + at * T::K + threadIdx.x;
         steps[at % 2][threadIdx.x] = k < end ? make_step(k) : Step{-1, 0, 0, 0};
     }
 
     __device__ void fetch(u32 tile, float* left, float* right) const {
-        Spread at = left_spread();
-        i64 step_left = steps[tile % 2][at.k].left;
+        Spread<T::EACH> at = left_spread();
 #pragma unroll
-        for (u32 i = 0; i < Block::LEFT_EACH; i++) {
-            u32 m = tile_m + at.side + i * at.side_step;
+        for (u32 i = 0; i < T::LEFT_EACH; i++) {
+            i64 step_left = steps[tile % 2][at.k(i)].left;
+            u32 m = tile_m + at.side(i);
             left[i] = step_left >= 0 && m < of.rows ? of.left[m * of.left_pitch + step_left] : 0.0f;
         }
         at = right_spread();
 #pragma unroll
-        for (u32 i = 0; i < Block::RIGHT_EACH; i++) {
-            const Step step = steps[tile % 2][at.k + i * at.k_step];
+        for (u32 i = 0; i < T::RIGHT_EACH; i++) {
+            const Step step = steps[tile % 2][at.k(i)];
             u32 y = step.y + column.y, x = step.x + column.x;  // negative positions become large ones
             bool inside = column_exists && step.left >= 0 && y < of.height && x < of.width;
             right[i] = inside ? (float)of.image[step.image + column.image] : 0.0f;
@@ -78,9 +76,9 @@ struct Gathered {
 };
 
 // Multiplies k in [first, end) of rows from `tile_m` on and this thread's column. Every thread of the block must call it.
-template <typename Pixel, typename MakeStep>
-__device__ inline void multiply(Block& block, ProductMemory& memory, const Factors<Pixel>& of, u32 tile_m,
+template <typename T, typename Pixel, typename MakeStep>
+__device__ inline void multiply(T& tile, ProductMemory<T>& memory, const Factors<Pixel>& of, u32 tile_m,
                                 const Column& column, bool column_exists, u32 first, u32 end, const MakeStep& make_step) {
-    Gathered<Pixel, MakeStep> operands = {of, memory.steps, tile_m, column, column_exists, first, end, make_step};
-    block.run(memory.tiles, first < end ? ceil_div(end - first, TILE_K) : 0, operands);
+    Gathered<T, Pixel, MakeStep> operands = {of, memory.steps, tile_m, column, column_exists, first, end, make_step};
+    run_tiles(tile, memory.tiles, first < end ? ceil_div(end - first, T::K) : 0, operands);
 }
