@@ -28,6 +28,7 @@ use crate::{
     dtype::DType,
     error::{Error, Result},
     host,
+    precision::Precision,
     tensor::Buffer,
 };
 use std::{fmt, ops::Range, pin::Pin, sync::Arc};
@@ -217,6 +218,28 @@ impl Device {
             #[cfg(feature = "wgpu")]
             Device::Wgpu(device) => device.memory(),
         }
+    }
+
+    /// How operands are rounded where a call does not say it; [`Precision::F32`] unless it was set.
+    pub fn precision(&self) -> Precision {
+        match self {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => device.precision(),
+            _ => Precision::F32,
+        }
+    }
+
+    /// How operands are rounded from now on where a call does not say it. What a tape has recorded keeps its precision.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the device does not have it.
+    pub fn set_precision(&self, precision: Precision) -> Result<()> {
+        precision.check("set_precision", self)?;
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(device) = self {
+            device.set_precision(precision);
+        }
+        Ok(())
     }
 
     /// Starts [`Memory::peak`] anew.

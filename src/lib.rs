@@ -35,6 +35,7 @@ pub mod optim;
 mod parameter;
 #[cfg(feature = "plot")]
 pub mod plot;
+mod precision;
 pub mod rng;
 pub mod select;
 pub mod spec;
@@ -53,6 +54,7 @@ pub use dims::{Dims, MAX_AXES};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use parameter::Parameter;
+pub use precision::Precision;
 pub use rng::Rng;
 pub use tape::{Grads, Tape};
 pub use tensor::Tensor;

@@ -6,6 +6,7 @@ use super::{
     memory::{self, Pool},
 };
 use crate::{
+    Precision,
     device::Memory,
     error::{Error, Result},
 };
@@ -20,7 +21,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -88,6 +89,8 @@ pub struct Cuda {
     /// The stream's owner, if that is the crate cust.
     #[cfg(feature = "cust")]
     pub(super) borrowed: Option<Arc<cust::stream::Stream>>,
+    /// By [`Precision::index`].
+    precision: AtomicUsize,
     pub(super) stream: Arc<CudaStream>,
     pub(super) context: Arc<CudaContext>,
 }
@@ -145,6 +148,15 @@ impl Cuda {
         Ok(Arc::new(Self::on(stream)?))
     }
 
+    /// How operands are rounded where a call does not say it.
+    pub(crate) fn precision(&self) -> Precision {
+        Precision::ALL[self.precision.load(Ordering::Relaxed) % Precision::ALL.len()]
+    }
+
+    pub(crate) fn set_precision(&self, precision: Precision) {
+        self.precision.store(precision.index(), Ordering::Relaxed);
+    }
+
     /// A device on a stream, in the stream's context.
     pub(super) fn on(stream: Arc<CudaStream>) -> Result<Self> {
         let context = stream.context().clone();
@@ -172,6 +184,7 @@ impl Cuda {
             copies,
             #[cfg(feature = "cust")]
             borrowed: None,
+            precision: AtomicUsize::new(Precision::F32.index()),
             stream,
             context,
         };

@@ -1,7 +1,11 @@
 //! Launches of matrix products: `kernels/product/product.cu`.
 
-use super::{Argument, Cx, Grid, PRODUCT_16_F32, PRODUCT_32_F32, PRODUCT_64_F32, PRODUCT_SUM_F32};
+use super::{
+    Argument, Cx, Grid, Kernel, PRODUCT_16_F32, PRODUCT_32_F32, PRODUCT_64_F32, PRODUCT_BF16, PRODUCT_F16,
+    PRODUCT_SUM_F32, PRODUCT_TF32,
+};
 use crate::{
+    Precision,
     device::{Matrix, Product},
     error::Result,
 };
@@ -61,9 +65,10 @@ fn tiles(product: &Product, rows: usize) -> usize {
     product.m.len.div_ceil(rows) * product.n.len.div_ceil(TILE_N) * product.batch
 }
 
-/// Rows of the smallest tile that holds all, or of the largest.
+/// Rows of the smallest tile that holds all, or of the largest; tensor cores have one alone.
 fn rows(product: &Product) -> usize {
     match product.m.len {
+        _ if product.precision != Precision::F32 => 64,
         ..=16 => 16,
         17..=32 => 32,
         _ => 64,
@@ -74,6 +79,18 @@ fn rows(product: &Product) -> usize {
 fn splits(product: &Product) -> usize {
     let (tiles, (pieces, _)) = (tiles(product, rows(product)), product.pieces());
     if tiles < TILES && tiles * pieces <= BLOCKS { pieces } else { 1 }
+}
+
+/// The kernel, and the rows of its tiles.
+fn kernel(product: &Product, splits: usize) -> (Kernel, usize) {
+    match (product.precision, rows(product)) {
+        (Precision::Tf32, rows) => (PRODUCT_TF32, rows),
+        (Precision::F16, rows) => (PRODUCT_F16, rows),
+        (Precision::Bf16, rows) => (PRODUCT_BF16, rows),
+        (Precision::F32, 16) => (PRODUCT_16_F32, 16),
+        (Precision::F32, 64) if splits == product.pieces().0 => (PRODUCT_64_F32, 64),
+        (Precision::F32, _) => (PRODUCT_32_F32, 32),
+    }
 }
 
 /// Words of scratch for the sums of the pieces of a long k.
@@ -110,11 +127,7 @@ impl Cx<'_> {
     ) -> Result<()> {
         let (a, b) = if product.swapped { (b, a) } else { (a, b) };
         let params = self.product_params(product, splits)?;
-        let (kernel, rows) = match rows(product) {
-            16 => (PRODUCT_16_F32, 16),
-            64 if splits == product.pieces().0 => (PRODUCT_64_F32, 64),
-            _ => (PRODUCT_32_F32, 32),
-        };
+        let (kernel, rows) = kernel(product, splits);
         let tiles = tiles(product, rows);
         self.launch(kernel, Grid::blocks([tiles * splits, 1, 1]), &[a, b, bias, c, parts], &params)?;
         if splits == 1 { Ok(()) } else { self.add_splits(&params, [parts, bias, c]) }

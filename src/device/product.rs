@@ -1,6 +1,8 @@
 //! Matrix products as parts of larger operations: what is multiplied and how it lies in memory. Each device has one product
 //! kernel that takes any of these.
 
+use crate::Precision;
+
 /// An axis of a product. Index i of it lies `i / inner * outer + i % inner * step` elements from the first one, with a
 /// [`Stride`] for each operand.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +66,8 @@ pub(crate) struct Product {
     pub(crate) c: Matrix,
     pub(crate) scale: f32,
     pub(crate) add: bool,
+    /// How operands are rounded.
+    pub(crate) precision: Precision,
     /// Whether the operands have changed places.
     pub(crate) swapped: bool,
 }
@@ -89,7 +93,19 @@ impl Product {
         c: Matrix,
     ) -> Self {
         let (m, k, n) = (m.into(), k.into(), n.into());
-        Product { batch: 1, m, k, n, a, b, c, scale: 1.0, add: false, swapped: false }
+        Product {
+            batch: 1,
+            m,
+            k,
+            n,
+            a,
+            b,
+            c,
+            scale: 1.0,
+            add: false,
+            precision: Precision::F32,
+            swapped: false,
+        }
     }
 
     /// The same product, `cᵀ = bᵀ aᵀ` if that suits tiles of so many columns better, which are narrow along m alone.
@@ -109,6 +125,12 @@ impl Product {
     /// Results are multiplied by this.
     pub(crate) fn scale(self, scale: f32) -> Self {
         Product { scale, ..self }
+    }
+
+    /// Operands are rounded so; CUDA only.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn precision(self, precision: Precision) -> Self {
+        Product { precision, ..self }
     }
 
     /// Results are added to what is there.

@@ -63,7 +63,7 @@ pub use gather::{gather, scatter_add};
 pub use image::{normalize_image, to_unit};
 pub use l2_normalize::l2_normalize;
 pub use layer_norm::layer_norm;
-pub use linear::linear;
+pub use linear::{Linear, linear, linear_with};
 pub use losses::{Reduction, bce, bce_with_logits, cross_entropy, entropy, entropy_term, mse, nll};
 pub use matmul::{MatMul, matmul, matmul_with};
 pub use perturbed_top_k::{perturbed_top_k, perturbed_top_k_with};

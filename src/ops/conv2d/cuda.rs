@@ -4,8 +4,11 @@ use super::{Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Shape};
 use crate::{
     DType, DeviceKind, Dims,
     cuda::{
-        Argument, CONV2D_F32, CONV2D_FUSED_F32, CONV2D_FUSED_U8, CONV2D_GRAD_INPUT_F32,
-        CONV2D_GRAD_WEIGHT_F32, Cx, Grid, In, Out,
+        Argument, CONV2D_BF16, CONV2D_F16, CONV2D_F32, CONV2D_FUSED_BF16, CONV2D_FUSED_F16, CONV2D_FUSED_F32,
+        CONV2D_FUSED_TF32, CONV2D_FUSED_U8_BF16, CONV2D_FUSED_U8_F16, CONV2D_FUSED_U8_F32,
+        CONV2D_FUSED_U8_TF32, CONV2D_GRAD_INPUT_BF16, CONV2D_GRAD_INPUT_F16, CONV2D_GRAD_INPUT_F32,
+        CONV2D_GRAD_INPUT_TF32, CONV2D_GRAD_WEIGHT_BF16, CONV2D_GRAD_WEIGHT_F16, CONV2D_GRAD_WEIGHT_F32,
+        CONV2D_GRAD_WEIGHT_TF32, CONV2D_TF32, Cx, Grid, In, Kernel, Out,
     },
     device::{Meta, Op},
     error::Result,
@@ -13,8 +16,20 @@ use crate::{
 };
 use bytemuck::NoUninit;
 
-/// Rows and columns of the result that one block makes: `TILE_M` of `conv2d/gathered.cuh`, `TILE_N` of `common/product.cuh`.
+/// Rows and columns of the result that one block makes: `M` of the tiles that `conv2d.cu` names, `TILE_N` of
+/// `common/product.cuh`.
 const TILE: [usize; 2] = [64, 128];
+
+/// A kernel for each precision, by [`Precision::index`](crate::Precision).
+type Rungs = [Kernel; 4];
+const FORWARD: Rungs = [CONV2D_F32, CONV2D_TF32, CONV2D_F16, CONV2D_BF16];
+const FUSED: Rungs = [CONV2D_FUSED_F32, CONV2D_FUSED_TF32, CONV2D_FUSED_F16, CONV2D_FUSED_BF16];
+const FUSED_U8: Rungs =
+    [CONV2D_FUSED_U8_F32, CONV2D_FUSED_U8_TF32, CONV2D_FUSED_U8_F16, CONV2D_FUSED_U8_BF16];
+const GRAD_INPUT: Rungs =
+    [CONV2D_GRAD_INPUT_F32, CONV2D_GRAD_INPUT_TF32, CONV2D_GRAD_INPUT_F16, CONV2D_GRAD_INPUT_BF16];
+const GRAD_WEIGHT: Rungs =
+    [CONV2D_GRAD_WEIGHT_F32, CONV2D_GRAD_WEIGHT_TF32, CONV2D_GRAD_WEIGHT_F16, CONV2D_GRAD_WEIGHT_BF16];
 
 #[repr(C)]
 #[derive(Clone, Copy, NoUninit)]
@@ -85,6 +100,11 @@ fn sizes(op: &'static str, dims: &Dims) -> Result<[usize; 4]> {
 }
 
 impl Conv2d {
+    /// The kernel of this precision.
+    fn rung(&self, of: Rungs) -> Kernel {
+        of[self.precision.unwrap_or_default().index()]
+    }
+
     /// Parameters and grid for an image and a weight.
     fn forward(&self, cx: &Cx, ins: &[In]) -> Result<(Conv2dParams, Grid)> {
         self.check_device(cx.op(), DeviceKind::Cuda)?;
@@ -97,14 +117,14 @@ impl Conv2d {
         let (params, grid) = self.forward(cx, ins)?;
         let bias = ins.get(2).map_or(Argument::NONE, Argument::from);
         let pointers = [(&ins[0]).into(), (&ins[1]).into(), bias, (&outs[0]).into()];
-        cx.launch(CONV2D_F32, grid, &pointers, &params)
+        cx.launch(self.rung(FORWARD), grid, &pointers, &params)
     }
 }
 
 impl Conv2dFused {
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let (conv, grid) = self.conv.forward(cx, ins)?;
-        let kernel = if ins[0].dtype == DType::U8 { CONV2D_FUSED_U8 } else { CONV2D_FUSED_F32 };
+        let kernel = self.conv.rung(if ins[0].dtype == DType::U8 { FUSED_U8 } else { FUSED });
         let residual = ins.get(3).map_or(Argument::NONE, Argument::from);
         let pointers = [(&ins[0]).into(), (&ins[1]).into(), (&ins[2]).into(), residual, (&outs[0]).into()];
         cx.launch(kernel, grid, &pointers, &Conv2dFusedParams { conv, relu: self.relu.into() })
@@ -121,7 +141,7 @@ impl Conv2dGradInput {
         let pixels = s.batch * s.image[0].div_ceil(sh) * s.image[1].div_ceil(sw);
         let grid = tiles(s.channels / s.groups, pixels, s.groups * sh * sw);
         cx.launch(
-            CONV2D_GRAD_INPUT_F32,
+            self.conv.rung(GRAD_INPUT),
             grid,
             &[(&ins[0]).into(), (&ins[1]).into(), (&outs[0]).into()],
             &params,
@@ -170,7 +190,7 @@ impl Conv2dGradWeight {
         let elements = outs[0].dims.elements();
         let grid = tiles(s.out / s.groups, elements / s.out.max(1), s.groups * splits);
         let parts = if splits == 1 { (&outs[0]).into() } else { cx.scratch() };
-        cx.launch(CONV2D_GRAD_WEIGHT_F32, grid, &[(&ins[0]).into(), (&ins[1]).into(), parts], &params)?;
+        cx.launch(self.conv.rung(GRAD_WEIGHT), grid, &[(&ins[0]).into(), (&ins[1]).into(), parts], &params)?;
         if splits == 1 { Ok(()) } else { cx.sum_parts(parts, (&outs[0]).into(), splits, elements) }
     }
 }

@@ -118,5 +118,6 @@ pub fn conv2d_fused(
             "conv2d_fused has no gradient: use conv2d, batch_norm and add_relu, or detach the operands";
         return Err(Error::tape(what));
     }
+    let conv = conv.on(Conv2dFused::NAME, &x.device())?;
     run1(&Conv2dFused { conv, relu }, &ins)
 }

@@ -17,7 +17,7 @@ mod tests;
 mod wgpu;
 
 use crate::{
-    DeviceKind,
+    Device, DeviceKind, Precision,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{axes, check_dtypes, float},
@@ -41,12 +41,30 @@ pub struct Conv2d {
     pub groups: usize,
     /// How it is computed.
     pub algorithm: Algorithm,
+    /// How its operands are rounded; `None`: as the device is set to.
+    pub precision: Option<Precision>,
 }
 
 impl Conv2d {
     /// Equal strides and symmetric padding, one group, computed as the device likes best.
     pub fn new(stride: usize, padding: usize) -> Self {
-        Conv2d { stride: [stride; 2], padding: [padding; 4], groups: 1, algorithm: Algorithm::Auto }
+        Conv2d {
+            stride: [stride; 2],
+            padding: [padding; 4],
+            groups: 1,
+            algorithm: Algorithm::Auto,
+            precision: None,
+        }
+    }
+
+    /// The same convolution, its operands rounded to `precision`.
+    pub fn precision(self, precision: Precision) -> Self {
+        Conv2d { precision: Some(precision), ..self }
+    }
+
+    /// The same convolution with the precision that it has on a device.
+    pub(crate) fn on(self, op: &'static str, device: &Device) -> Result<Self> {
+        Ok(Conv2d { precision: Some(Precision::resolve(op, self.precision, device)?), ..self })
     }
 
     /// The sizes of one run, for images of `(B, C, H, W)` and weights of `(O, C / groups, kh, kw)`.
@@ -249,5 +267,6 @@ fn check_dy(op: &'static str, dy: [usize; 4], shape: &Shape) -> Result<()> {
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: Conv2d) -> Result<Tensor> {
     let ins = [Some(x), Some(weight), bias];
     let ins: Vec<&Tensor> = ins.into_iter().flatten().collect();
+    let conv = conv.on(Conv2d::NAME, &x.device())?;
     apply1(&conv, &ins, |save: &Save| grad::Conv2dGrad::new(conv, save))
 }

@@ -1,7 +1,7 @@
 //! Gradients of the layer: `dx = dy W` and `dW = dyᵀ x` are products, `db` is the sum of the rows of `dy`.
 
 use crate::{
-    Dims,
+    Dims, Precision,
     device::run1,
     error::{Error, Result},
     ops::{self, MatMul},
@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 #[derive(Debug)]
 pub(super) struct LinearGrad {
+    pub(super) precision: Option<Precision>,
     /// Kept for the gradient of the weight.
     pub(super) x: Option<Tensor>,
     /// Kept for the gradient of `x`.
@@ -34,11 +35,11 @@ impl Backward for LinearGrad {
         let dy = dy.one()?;
         to.give(0, || {
             let weight = kept(&self.weight)?;
-            let dx = run1(&MatMul::default(), &[&rows(dy)?, weight])?;
+            let dx = run1(&MatMul { precision: self.precision, ..MatMul::default() }, &[&rows(dy)?, weight])?;
             dx.view(dy.dims().with(dy.dims().rank() - 1, weight.dims()[1]))
         })?;
         to.give(1, || {
-            let transposed = MatMul { transpose_a: true, transpose_b: false };
+            let transposed = MatMul { transpose_a: true, transpose_b: false, precision: self.precision };
             run1(&transposed, &[&rows(dy)?, &rows(kept(&self.x)?)?])
         })?;
         to.give(2, || ops::sum(&rows(dy)?, &[0]))

@@ -13,7 +13,7 @@ mod wgpu;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::device::{Matrix, Product};
 use crate::{
-    DeviceKind,
+    DeviceKind, Precision,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{axes, check_dtypes, float},
@@ -25,7 +25,10 @@ use smallvec::smallvec;
 
 /// `y[.., o] = bias[o] + Σ over i of x[.., i] · weight[o, i]`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Linear;
+pub struct Linear {
+    /// How its operands are rounded; `None`: as the device is set to.
+    pub precision: Option<Precision>,
+}
 
 impl Op for Linear {
     const NAME: &'static str = "linear";
@@ -93,12 +96,32 @@ impl Linear {
 /// # Ok(()) }
 /// ```
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    linear_with(Linear::default(), x, weight, bias)
+}
+
+/// As [`linear`](crate::ops::linear()), with operands that are rounded as `layer` says.
+///
+/// ```
+/// use foveate::{Device, Precision, Tensor, ops};
+/// # fn main() -> foveate::Result<()> {
+/// let x = Tensor::from_slice(&[1.0_f32, 2.0], [1, 2], &Device::Cpu)?;
+/// let layer = ops::Linear { precision: Some(Precision::F32) };
+/// assert_eq!(ops::linear_with(layer, &x, &x, None)?.to_vec::<f32>()?, [5.0]);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// Those of `linear`, and [`Error::Unsupported`] for a precision that the device does not have.
+pub fn linear_with(layer: Linear, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let precision = Some(Precision::resolve(Linear::NAME, layer.precision, &x.device())?);
     let grad = |save: &Save| grad::LinearGrad {
+        precision,
         x: save.wants(1).then(|| save.input(0)),
         weight: save.wants(0).then(|| save.input(1)),
     };
+    let layer = Linear { precision };
     match bias {
-        Some(bias) => apply1(&Linear, &[x, weight, bias], grad),
-        None => apply1(&Linear, &[x, weight], grad),
+        Some(bias) => apply1(&layer, &[x, weight, bias], grad),
+        None => apply1(&layer, &[x, weight], grad),
     }
 }

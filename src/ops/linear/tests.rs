@@ -16,8 +16,8 @@ fn layers_match_their_specification() {
         let x = random(Dims::new(x).unwrap(), 1);
         let inputs = x.dims()[x.dims().rank() - 1];
         let weight = random([outputs, inputs], 2);
-        judge_in_both(&Linear, &[&x, &weight]);
-        judge_in_both(&Linear, &[&x, &weight, &random([outputs], 3)]);
+        judge_in_both(&Linear::default(), &[&x, &weight]);
+        judge_in_both(&Linear::default(), &[&x, &weight, &random([outputs], 3)]);
     }
 }
 

@@ -12,7 +12,8 @@ impl MatMul {
     /// Bytes for the sums of a long inner axis in parts.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
         let sizes = self.sizes(ins[0].dims, ins[1].dims);
-        sizes.map_or(0, |sizes| parts(&self.product(&sizes).0) * 4)
+        let precision = self.precision.unwrap_or_default();
+        sizes.map_or(0, |sizes| parts(&self.product(&sizes).0.precision(precision)) * 4)
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
@@ -23,6 +24,7 @@ impl MatMul {
             return Ok(());
         }
         let (product, run) = self.product(&sizes);
+        let product = product.precision(self.precision.unwrap_or_default());
         for at in (0..batch.elements()).step_by(run) {
             let a = Argument::from(&ins[0]).after_words(source(at, batch, a_batch) * m * k);
             let b = Argument::from(&ins[1]).after_words(source(at, batch, b_batch) * k * n);

@@ -26,16 +26,16 @@ fn kept(t: &Option<Tensor>) -> Result<&Tensor> {
     t.as_ref().ok_or_else(|| Error::tape("an operand that the gradient of matmul needs was not saved"))
 }
 
-fn product(transpose_a: bool, transpose_b: bool, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    run1(&MatMul { transpose_a, transpose_b }, &[a, b])
-}
-
 impl MatMulGrad {
+    fn product(&self, transpose_a: bool, transpose_b: bool, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        run1(&MatMul { transpose_a, transpose_b, ..self.flags }, &[a, b])
+    }
+
     fn of_a(&self, dc: &Tensor) -> Result<Tensor> {
         let (b, stored) = (kept(&self.b)?, self.flags.transpose_b);
         let da = match self.flags.transpose_a {
-            false => product(false, !stored, dc, b)?,
-            true => product(stored, true, b, dc)?,
+            false => self.product(false, !stored, dc, b)?,
+            true => self.product(stored, true, b, dc)?,
         };
         sum_to(&da, self.dims[0])
     }
@@ -51,8 +51,8 @@ impl MatMulGrad {
             && a.dims()[..a.dims().rank() - 1] == dc.dims()[..dc.dims().rank() - 1];
         let (a, dc) = if long { (flat(a)?, flat(dc)?) } else { (a.clone(), dc.clone()) };
         let db = match self.flags.transpose_b {
-            false => product(!stored, false, &a, &dc)?,
-            true => product(true, stored, &dc, &a)?,
+            false => self.product(!stored, false, &a, &dc)?,
+            true => self.product(true, stored, &dc, &a)?,
         };
         if long { db.view(self.dims[1]) } else { sum_to(&db, self.dims[1]) }
     }

@@ -16,7 +16,7 @@ mod tests;
 mod wgpu;
 
 use crate::{
-    DeviceKind, Dims,
+    DeviceKind, Dims, Precision,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{check_dtypes, elementwise, float},
@@ -33,6 +33,8 @@ pub struct MatMul {
     pub transpose_a: bool,
     /// The second operand is stored as `(.., N, K)` instead of `(.., K, N)`.
     pub transpose_b: bool,
+    /// How operands are rounded; `None`: as the device is set to.
+    pub precision: Option<Precision>,
 }
 
 /// The sizes of one run.
@@ -116,7 +118,7 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     matmul_with(MatMul::default(), a, b)
 }
 
-/// As [`matmul`], with operands that are stored transposed.
+/// As [`matmul`], with operands that are stored transposed, or rounded.
 ///
 /// ```
 /// use foveate::{Device, Tensor, ops};
@@ -127,7 +129,12 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// assert_eq!(inner_products.to_vec::<f32>()?, [14.0, 32.0, 32.0, 77.0]);
 /// # Ok(()) }
 /// ```
+///
+/// # Errors
+/// Those of [`matmul`], and [`Error::Unsupported`] for a precision that the device does not have.
 pub fn matmul_with(flags: MatMul, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let precision = Some(Precision::resolve(MatMul::NAME, flags.precision, &a.device())?);
+    let flags = MatMul { precision, ..flags };
     apply1(&flags, &[a, b], |save| grad::MatMulGrad {
         flags,
         a: save.wants(1).then(|| save.input(0)),

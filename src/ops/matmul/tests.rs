@@ -30,7 +30,7 @@ const SHAPES: &[Shape] = &[
 fn products_match_their_specification() {
     for &(a, b, [m, k, n]) in SHAPES {
         for flags in 0..4 {
-            let op = MatMul { transpose_a: flags & 1 == 1, transpose_b: flags & 2 == 2 };
+            let op = MatMul { transpose_a: flags & 1 == 1, transpose_b: flags & 2 == 2, precision: None };
             judge_in_both(&op, &[&stored(a, m, k, op.transpose_a, 1), &stored(b, k, n, op.transpose_b, 2)]);
         }
     }
@@ -45,7 +45,7 @@ fn gradients_of_products() {
         (&[], &[2], [3, 1, 2]),
     ] {
         for flags in 0..4 {
-            let op = MatMul { transpose_a: flags & 1 == 1, transpose_b: flags & 2 == 2 };
+            let op = MatMul { transpose_a: flags & 1 == 1, transpose_b: flags & 2 == 2, precision: None };
             let ins = [stored(a, m, k, op.transpose_a, 1), stored(b, k, n, op.transpose_b, 2)];
             judge_function_on(MatMul::ARMS, |x| Ok(vec![matmul_with(op, &x[0], &x[1])?]), &ins);
             let short = ins.each_ref().map(half);

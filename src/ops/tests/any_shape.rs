@@ -77,8 +77,8 @@ proptest! {
     #[test]
     fn linear_layers(rows in 1usize..40, inputs in 1usize..70, outputs in 1usize..40, seed in 0u64..99) {
         let (x, w, b) = (random([rows, inputs], seed), random([outputs, inputs], seed + 1), random([outputs], seed + 2));
-        judge(&Linear, &[&x, &w]);
-        judge(&Linear, &[&x, &w, &b]);
+        judge(&Linear::default(), &[&x, &w]);
+        judge(&Linear::default(), &[&x, &w, &b]);
         if rows * inputs * outputs < 600 {
             differentiable(|t| Ok(vec![ops::linear(&t[0], &t[1], Some(&t[2]))?]), &[x, w, b]);
         }

@@ -109,7 +109,7 @@ fn tensors_of_16_bits() {
     same(&devices, &Binary::<Add>::default(), &[&a, &b]);
     let batch = [[31, 41, 33], [31, 33, 29]].map(|dims| half(&random(dims, 3)));
     same(&devices, &MatMul::default(), &batch.each_ref());
-    same(&devices, &Linear, &[&a, &half(&random([9, 333], 3)), &half(&random([9], 4))]);
+    same(&devices, &Linear::default(), &[&a, &half(&random([9, 333], 3)), &half(&random([9], 4))]);
     let (b, n, d, heads, queries, values, outputs) = (71, 49, 17, 4, 2, 12, 9);
     let (x, u) = (random([b, n, d], 1), random([heads * queries, d], 2));
     let (wv, wo) = (random([values, d], 3), random([outputs, values], 4));

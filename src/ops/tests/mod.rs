@@ -6,4 +6,6 @@ mod any_shape;
 mod cut;
 mod hostile;
 #[cfg(feature = "cuda")]
+mod precision;
+#[cfg(feature = "cuda")]
 mod same_bits;

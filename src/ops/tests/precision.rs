@@ -1,0 +1,128 @@
+//! Convolutions, layers and matrix products with rounded operands: exact where nothing is lost, as wrong as the rounding
+//! where something is, and the same bits on every run.
+
+use crate::{
+    Device, DeviceKind, Dims, Precision, Tape, Tensor,
+    device::Arms,
+    error::Result,
+    ops::{self, Conv2d, Linear, MatMul},
+    testing::{bits, on_each_device, random, rms},
+};
+
+/// Calls `body` with every device that has tensor cores, and each of their precisions.
+fn on_each(mut body: impl FnMut(&Device, Precision)) {
+    on_each_device(Arms { wgpu: false, cuda: true }, |device| {
+        if device.kind() == DeviceKind::Cuda {
+            [Precision::Tf32, Precision::F16, Precision::Bf16].into_iter().for_each(|p| body(device, p));
+        }
+    });
+}
+
+/// Multiples of 1/8 up to 2, which every precision holds; sums of their products are exact.
+fn eighths(dims: Dims, seed: u64) -> Tensor {
+    let t = random(dims, seed);
+    let rounded: Vec<f32> =
+        t.to_vec::<f32>().unwrap().iter().map(|v| (v * 8.0).round().clamp(-16.0, 16.0) / 8.0).collect();
+    Tensor::from_slice(&rounded, t.dims(), &Device::Cpu).unwrap()
+}
+
+/// Where operands come from: their shape, and a seed.
+type Make = fn(Dims, u64) -> Tensor;
+
+/// The result of `f` and its gradients for operands of these shapes.
+fn through(
+    device: &Device,
+    make: Make,
+    shapes: &[&[usize]],
+    f: impl Fn(&[Tensor]) -> Result<Tensor>,
+) -> Vec<Tensor> {
+    let tape = Tape::new();
+    let given = |dims: Dims, seed: usize| make(dims, seed as u64).to_device(device).unwrap();
+    let operand = |(seed, dims)| tape.watch(&given(Dims::new(dims).unwrap(), seed)).unwrap();
+    let operands: Vec<Tensor> = shapes.iter().copied().enumerate().map(operand).collect();
+    let y = f(&operands).unwrap();
+    let loss = ops::sum_all(&ops::mul(&y, &given(y.dims(), 9)).unwrap()).unwrap();
+    let grads = tape.backward(&loss).unwrap();
+    operands.iter().map(|t| grads.of(t).unwrap().clone()).chain([y.clone()]).collect()
+}
+
+/// Results and gradients of everything that takes a precision, at sizes that fill several tiles and end within one.
+fn everything(device: &Device, precision: Precision, make: Make) -> Vec<Tensor> {
+    let mut results = Vec::new();
+    for (stride, kernel) in [(1, &[70, 5, 3, 3][..]), (2, &[6, 5, 3, 2])] {
+        let conv = Conv2d::new(stride, 1).precision(precision);
+        let shapes = [&[3, 5, 9, 7], kernel];
+        results.extend(through(device, make, &shapes, |t| ops::conv2d(&t[0], &t[1], None, conv)));
+    }
+    let layer = Linear { precision: Some(precision) };
+    let shapes = [&[70, 600][..], &[9, 600], &[9]];
+    let of_layer = |t: &[Tensor]| ops::linear_with(layer, &t[0], &t[1], Some(&t[2]));
+    results.extend(through(device, make, &shapes, of_layer));
+    let flags = MatMul { transpose_a: true, transpose_b: true, precision: Some(precision) };
+    let shapes = [&[2, 37, 30][..], &[2, 131, 37]];
+    results.extend(through(device, make, &shapes, |t| ops::matmul_with(flags, &t[0], &t[1])));
+    results.push(of_bytes(device, precision, make));
+    results
+}
+
+fn of_bytes(device: &Device, precision: Precision, make: Make) -> Tensor {
+    let bytes: Vec<u8> = (0..2 * 3 * 11 * 10).map(|i| (i * 37 % 251) as u8).collect();
+    let bytes = Tensor::from_slice(&bytes, [2, 3, 11, 10], device).unwrap();
+    let weight = make(Dims::from([8, 3, 3, 3]), 1).to_device(device).unwrap();
+    let bias = make(Dims::from([8]), 2).to_device(device).unwrap();
+    ops::conv2d_fused(&bytes, &weight, &bias, None, Conv2d::new(1, 0).precision(precision), true).unwrap()
+}
+
+#[test]
+fn operands_that_a_precision_holds_give_exact_results() {
+    on_each(|device, precision| {
+        let want = everything(device, Precision::F32, eighths);
+        let got = everything(device, precision, eighths);
+        for (at, (got, want)) in got.iter().zip(&want).enumerate() {
+            let (got, want) = (got.to_vec::<f32>().unwrap(), want.to_vec::<f32>().unwrap());
+            assert_eq!(got, want, "result {at} in {precision} on {device}");
+        }
+    });
+}
+
+#[test]
+fn other_operands_are_rounded_once() {
+    on_each(|device, precision| {
+        let want = everything(device, Precision::F32, random);
+        let got = everything(device, precision, random);
+        let again = everything(device, precision, random);
+        for (at, ((got, want), again)) in got.iter().zip(&want).zip(&again).enumerate() {
+            let place = format!("result {at} in {precision} on {device}");
+            assert_eq!(bits(got), bits(again), "{place}: other bits when run again");
+            let (got, want) = (got.to_vec::<f32>().unwrap(), want.to_vec::<f32>().unwrap());
+            let error = rms(got.iter().zip(&want).map(|(a, b)| f64::from(a - b)));
+            let error = error / rms(want.iter().map(|&v| f64::from(v)));
+            // The gradient of a bias is a sum, not a product.
+            let product = got.len() != 9;
+            assert!(error <= 1.5 * precision.rounding(), "{place}: error {error:e}");
+            assert_eq!(error > 0.05 * precision.rounding(), product, "{place}: error {error:e}");
+        }
+    });
+}
+
+#[test]
+fn a_device_s_precision_is_that_of_calls_that_name_none() {
+    on_each(|device, precision| {
+        let Device::Cuda(cuda) = device else { return };
+        // A device of its own, since others compute on the shared one.
+        let stream = cuda.stream().context().new_stream().unwrap();
+        let own = Device::Cuda(crate::cuda::Cuda::from_stream(stream).unwrap());
+        let (x, weight) = (random([2, 70], 1), random([5, 70], 2));
+        let (x, weight) = (x.to_device(&own).unwrap(), weight.to_device(&own).unwrap());
+        let named = ops::linear_with(Linear { precision: Some(precision) }, &x, &weight, None).unwrap();
+        let plain = ops::linear(&x, &weight, None).unwrap();
+        own.set_precision(precision).unwrap();
+        assert_eq!(own.precision(), precision);
+        assert_eq!(bits(&ops::linear(&x, &weight, None).unwrap()), bits(&named));
+        assert_ne!(bits(&plain), bits(&named));
+        let tape = Tape::new();
+        ops::linear(&tape.watch(&x).unwrap(), &weight, None).unwrap();
+        let shown = format!("{tape:#}");
+        assert!(shown.to_lowercase().contains(&precision.to_string()), "{shown}");
+    });
+}
