@@ -1,12 +1,16 @@
 //! The patch encoder in evaluation mode as a few fused operations: batch norm folded into the convolutions, residual and
 //! ReLU done where a convolution writes. Made on the network's own device, from which nothing is read back.
 
+#[cfg(feature = "cuda")]
+use crate::{Device, Precision, cuda};
 use crate::{
     Tensor,
     error::Result,
     nn::{BatchNorm, Conv2d},
     ops::{self, GlobalPool},
 };
+#[cfg(feature = "cuda")]
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A convolution with the batch norm behind it.
 #[derive(Debug, Clone)]
@@ -24,6 +28,11 @@ impl FusedConv {
         let weight = ops::mul(&conv.weight().detach(), &ops::reshape(&factor, [out, 1, 1, 1])?)?;
         let weight = if scale == 1.0 { weight } else { ops::scale(&weight, scale, 0.0)? };
         Ok(FusedConv { weight, bias, geometry: conv.geometry() })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn folded(&self) -> cuda::FoldedConv<'_> {
+        cuda::FoldedConv { weight: &self.weight, bias: &self.bias, geometry: self.geometry }
     }
 
     fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
@@ -53,6 +62,15 @@ impl FusedBlock {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn folded(&self) -> cuda::FoldedBlock<'_> {
+        cuda::FoldedBlock {
+            conv1: self.conv1.folded(),
+            conv2: self.conv2.folded(),
+            shortcut: self.shortcut.as_ref().map(FusedConv::folded),
+        }
+    }
+
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = self.conv1.forward(x, None, true)?;
         let projected = self.shortcut.as_ref().map(|conv| conv.forward(x, None, false)).transpose()?;
@@ -66,7 +84,13 @@ pub struct FusedResNet {
     stem: FusedConv,
     blocks: Vec<FusedBlock>,
     pool: GlobalPool,
+    #[cfg(feature = "cuda")]
+    packed: PackedFor,
 }
+
+/// The network packed for patches of one size, or that it cannot be; made when the first of them come.
+#[cfg(feature = "cuda")]
+type PackedFor = Arc<Mutex<Option<([usize; 2], Option<Arc<cuda::PackedEncoder>>)>>>;
 
 impl FusedResNet {
     pub(super) fn new(
@@ -74,11 +98,51 @@ impl FusedResNet {
         blocks: Vec<FusedBlock>,
         pool: GlobalPool,
     ) -> Result<Self> {
-        Ok(FusedResNet { stem: FusedConv::new(stem, bn, 1.0 / 255.0)?, blocks, pool })
+        Ok(FusedResNet {
+            stem: FusedConv::new(stem, bn, 1.0 / 255.0)?,
+            blocks,
+            pool,
+            #[cfg(feature = "cuda")]
+            packed: PackedFor::default(),
+        })
     }
 
     /// Patches (P, C, ph, pw) of bytes, u8, to features (P, D), f32. Bytes are read by the first convolution itself.
+    ///
+    /// On a CUDA device that is set to [`Precision::F16`](crate::Precision), all layers are one launch if a patch fits into
+    /// a block's shared memory between them; results are within the same rounding of those of the layers one by one.
     pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if let Some(packed) = self.packed(pixels)? {
+            return packed.encode(pixels);
+        }
+        self.by_layers(pixels)
+    }
+
+    /// The network in one launch, where that is asked for and possible.
+    #[cfg(feature = "cuda")]
+    fn packed(&self, pixels: &Tensor) -> Result<Option<Arc<cuda::PackedEncoder>>> {
+        let (Device::Cuda(device), &[_, _, height, width]) = (&pixels.device(), &*pixels.dims()) else {
+            return Ok(None);
+        };
+        if device.precision() != Precision::F16 {
+            return Ok(None);
+        }
+        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, packed)) = packed.as_ref().filter(|(patch, _)| *patch == [height, width]) {
+            return Ok(packed.clone());
+        }
+        let network = cuda::FoldedNetwork {
+            stem: self.stem.folded(),
+            blocks: self.blocks.iter().map(FusedBlock::folded).collect(),
+            pool: self.pool,
+        };
+        let new = cuda::PackedEncoder::new(&network, [height, width], device)?.map(Arc::new);
+        *packed = Some(([height, width], new.clone()));
+        Ok(new)
+    }
+
+    fn by_layers(&self, pixels: &Tensor) -> Result<Tensor> {
         let x = self.stem.forward(pixels, None, true)?;
         let mut x = ops::max_pool2d(&x, [3, 3], [2, 2], [1, 1])?;
         for block in &self.blocks {
