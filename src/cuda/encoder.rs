@@ -216,7 +216,14 @@ impl Plan {
     }
 
     /// A convolution from one plane to another.
-    fn conv(&mut self, conv: &FoldedConv, from: &Plane, to: &Plane, then: Option<&Plane>, relu: bool) -> Option<()> {
+    fn conv(
+        &mut self,
+        conv: &FoldedConv,
+        from: &Plane,
+        to: &Plane,
+        then: Option<&Plane>,
+        relu: bool,
+    ) -> Option<()> {
         let [out, channels, kernel] = conv.sizes()?;
         let stride = conv.geometry.stride[0];
         if out != to.channels || channels != from.channels || !channels.is_multiple_of(16) || kernel > 3 {
@@ -337,7 +344,9 @@ impl Plan {
             let (y, between) = plan.block(block, x, t)?;
             (x, t) = (y, Some(between));
         }
-        let image = group * plan.params.channels as usize * (plan.params.image_rows * plan.params.image_pitch) as usize;
+        let image = group
+            * plan.params.channels as usize
+            * (plan.params.image_rows * plan.params.image_pitch) as usize;
         plan.params = EncoderParams {
             group: group as u32,
             layers: plan.layers.len() as u32,
@@ -364,7 +373,11 @@ impl Plan {
     fn largest(network: &FoldedNetwork, patch: [usize; 2], most: usize) -> Option<Plan> {
         let one = Plan::new(network, patch, 1).filter(|plan| plan.bytes() <= most)?;
         let want = PIXELS.div_ceil(one.params.features_pixels.max(1) as usize).min(MOST_PATCHES);
-        (2..=want).rev().filter_map(|group| Plan::new(network, patch, group)).find(|plan| plan.bytes() <= most).or(Some(one))
+        (2..=want)
+            .rev()
+            .filter_map(|group| Plan::new(network, patch, group))
+            .find(|plan| plan.bytes() <= most)
+            .or(Some(one))
     }
 }
 
@@ -388,13 +401,20 @@ impl fmt::Debug for PackedEncoder {
 impl PackedEncoder {
     /// Packs `network`, whose tensors are on `device`, for patches of that many rows and columns. None: the kernel does
     /// not have what the network needs, or a patch does not fit in shared memory.
-    pub(crate) fn new(network: &FoldedNetwork, patch: [usize; 2], device: &Arc<Cuda>) -> Result<Option<Self>> {
+    pub(crate) fn new(
+        network: &FoldedNetwork,
+        patch: [usize; 2],
+        device: &Arc<Cuda>,
+    ) -> Result<Option<Self>> {
         let cx = Cx { device, op: OP, scratch: 0 };
         let Some(plan) = Plan::largest(network, patch, cx.shared_bytes() as usize) else { return Ok(None) };
         let weights = Block::new(device, 16 * plan.quads, OP)?;
-        let convs = [&network.stem].into_iter().chain(network.blocks.iter().flat_map(|block| {
-            [&block.conv1].into_iter().chain(&block.shortcut).chain([&block.conv2])
-        }));
+        let convs = [&network.stem].into_iter().chain(
+            network
+                .blocks
+                .iter()
+                .flat_map(|block| [&block.conv1].into_iter().chain(&block.shortcut).chain([&block.conv2])),
+        );
         let mut biases = Vec::new();
         let layers = plan.layers.iter().filter(|layer| layer.clears == 0);
         for (conv, layer) in convs.zip(layers) {
@@ -442,12 +462,12 @@ impl PackedEncoder {
 }
 
 fn block(block: &Block) -> Argument {
-    Argument::of(block.pointer())
+    Argument::at(block.pointer())
 }
 
 fn pointer(t: &Tensor) -> Result<Argument> {
     match &t.buffer {
-        Buffer::Cuda(block) => Ok(Argument::of(block.pointer() + (t.offset * t.dtype.size()) as u64)),
+        Buffer::Cuda(block) => Ok(Argument::at(block.pointer() + (t.offset * t.dtype.size()) as u64)),
         other => {
             let what = format!("a tensor on {}: move it with to_device", other.device());
             Err(Error::DeviceMismatch { op: OP, what })

@@ -55,6 +55,11 @@ impl Argument {
     /// A null pointer, for what a kernel can do without.
     pub const NONE: Argument = Argument(0);
 
+    /// An address on the device.
+    pub(super) fn at(pointer: u64) -> Self {
+        Argument(pointer)
+    }
+
     /// The pointer this many bytes on.
     pub(crate) fn after(self, bytes: usize) -> Self {
         Argument(self.0 + bytes as u64)

@@ -14,6 +14,7 @@
 mod areas;
 mod context;
 mod copies;
+mod encoder;
 mod interop;
 #[cfg(feature = "cust")]
 mod interop_cust;
@@ -37,6 +38,7 @@ pub use interop_cust::LentToCust;
 pub use launch::{Argument, Cx, In, Out};
 pub use memory::Block;
 
+pub(crate) use encoder::{FoldedBlock, FoldedConv, FoldedNetwork, PackedEncoder};
 pub(crate) use kernels::*;
 pub(crate) use launch::Grid;
 pub(crate) use product::parts;

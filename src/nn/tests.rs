@@ -158,3 +158,52 @@ fn a_convolution_of_16_bits_has_gradients_of_16_bits() {
     let grads = tape.backward(&ops::mean_all(&y).unwrap()).unwrap();
     assert!(layer.parameters().iter().all(|p| grads.parameter(p).unwrap().dtype() == crate::DType::F16));
 }
+
+/// The network in one launch against its layers one by one on the CPU.
+#[cfg(feature = "cuda")]
+#[test]
+fn one_launch_gives_what_the_layers_give() {
+    let Some(cuda) = cuda_of_its_own() else { return };
+    let on_gpu = Device::Cuda(cuda.clone());
+    on_gpu.set_precision(crate::Precision::F16).unwrap();
+    let deep = ResNetConfig { channels: 3, widths: vec![32, 48, 64], blocks: 2, pool: GlobalPool::Mean };
+    for (config, [height, width]) in [(ResNetConfig::small(1), [20, 18]), (deep, [17, 23])] {
+        let mut on_cpu = encoder(config.clone());
+        on_cpu.load(&with_norms_moved(on_cpu.state())).unwrap();
+        let mut moved = ResNet::new("encoder", config.clone(), &on_gpu, &mut Rng::new(0)).unwrap();
+        let to_gpu = |(name, t): (String, Tensor)| (name, t.to_device(&on_gpu).unwrap());
+        moved.load(&on_cpu.state().into_iter().map(to_gpu).collect()).unwrap();
+        let dims = Dims::from([11, config.channels, height, width]);
+        let mut rng = Rng::new(1);
+        let bytes: Vec<u8> = (0..dims.elements()).map(|_| rng.below(256) as u8).collect();
+        let pixels = Tensor::from_slice(&bytes, dims, &Device::Cpu).unwrap();
+        let want = on_cpu.fused().unwrap().forward(&pixels).unwrap().to_vec::<f32>().unwrap();
+
+        let (fused, pixels) = (moved.fused().unwrap(), pixels.to_device(&on_gpu).unwrap());
+        fused.forward(&pixels).unwrap();
+        let before = cuda.launches();
+        let got = fused.forward(&pixels).unwrap();
+        assert_eq!(cuda.launches() - before, 1, "packed once, then one launch");
+        let values = got.to_vec::<f32>().unwrap();
+        let error = rms(values.iter().zip(&want).map(|(a, b)| f64::from(a - b)));
+        let size = rms(want.iter().map(|&v| f64::from(v)));
+        assert!(error > 0.0 && error < 2e-3 * size, "{config:?}: error {error:e} of {size:e}");
+        for run in [0..1, 3..8, 10..11] {
+            let part = fused.forward(&pixels.rows(run.clone()).unwrap()).unwrap();
+            assert_eq!(bits(&part), bits(&got.rows(run).unwrap()), "a patch's bits depend on its place");
+        }
+    }
+}
+
+/// A state whose batch norms have other scales, shifts and statistics than new ones have.
+#[cfg(feature = "cuda")]
+fn with_norms_moved(state: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let moved = |(seed, (name, t)): (usize, (String, Tensor))| {
+        if t.dims().rank() != 1 {
+            return (name, t);
+        }
+        let noise = ops::scale(&random(t.dims(), seed as u64), 0.1, 0.0).unwrap();
+        (name, ops::add(&t, &ops::relu(&noise).unwrap()).unwrap())
+    };
+    state.into_iter().enumerate().map(moved).collect()
+}

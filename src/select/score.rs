@@ -124,7 +124,7 @@ pub struct Scorer<'a> {
     /// (R, D) with R = heads · queries.
     folded: Tensor,
     config: ScorerConfig,
-    /// Through wgpu: the encoder in fused operations.
+    /// On a GPU: the encoder in fused operations.
     fused: Option<FusedResNet>,
     /// On the CPU: the encoder and the folded queries, packed for patches of one shape when the first of them comes.
     packed: Mutex<Option<([usize; 3], Arc<PackedEncoder>)>>,
@@ -137,7 +137,7 @@ impl<'a> Scorer<'a> {
     /// A scorer of the network's present weights.
     pub fn new(encoder: &'a ResNet, transformer: &Transformer, config: ScorerConfig) -> Result<Self> {
         let folded = transformer.folded_queries()?;
-        let fused = (folded.device().kind() == DeviceKind::Wgpu).then(|| encoder.fused()).transpose()?;
+        let fused = (folded.device().kind() != DeviceKind::Cpu).then(|| encoder.fused()).transpose()?;
         Ok(Scorer { encoder, folded, config, fused, packed: Mutex::default() })
     }
 
