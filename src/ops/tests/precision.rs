@@ -61,16 +61,20 @@ fn everything(device: &Device, precision: Precision, make: Make) -> Vec<Tensor> 
     let flags = MatMul { transpose_a: true, transpose_b: true, precision: Some(precision) };
     let shapes = [&[2, 37, 30][..], &[2, 131, 37]];
     results.extend(through(device, make, &shapes, |t| ops::matmul_with(flags, &t[0], &t[1])));
-    results.push(of_bytes(device, precision, make));
+    results.extend(fused(device, precision, make));
     results
 }
 
-fn of_bytes(device: &Device, precision: Precision, make: Make) -> Tensor {
+/// A fused convolution of bytes, and of floats with a residual.
+fn fused(device: &Device, precision: Precision, make: Make) -> [Tensor; 2] {
+    let given = |dims: [usize; 4], seed| make(Dims::from(dims), seed).to_device(device).unwrap();
     let bytes: Vec<u8> = (0..2 * 3 * 11 * 10).map(|i| (i * 37 % 251) as u8).collect();
     let bytes = Tensor::from_slice(&bytes, [2, 3, 11, 10], device).unwrap();
-    let weight = make(Dims::from([8, 3, 3, 3]), 1).to_device(device).unwrap();
+    let (weight, x, residual) = (given([8, 3, 3, 3], 1), given([2, 3, 11, 10], 3), given([2, 8, 9, 8], 4));
     let bias = make(Dims::from([8]), 2).to_device(device).unwrap();
-    ops::conv2d_fused(&bytes, &weight, &bias, None, Conv2d::new(1, 0).precision(precision), true).unwrap()
+    let conv = Conv2d::new(1, 0).precision(precision);
+    let convolve = |x, residual| ops::conv2d_fused(x, &weight, &bias, residual, conv, true).unwrap();
+    [convolve(&bytes, None), convolve(&x, Some(&residual))]
 }
 
 #[test]
