@@ -16,8 +16,10 @@ pub(crate) struct Comparison {
     pub(crate) outputs: Option<f64>,
     pub(crate) gradients: Option<f64>,
     pub(crate) failure: Option<String>,
-    /// Whether the operands are of 16 bits.
+    /// Whether the operands are of 16 bits, or rounded to fewer digits.
     pub(crate) short: bool,
+    /// What is reported beside the verdict.
+    pub(crate) note: Option<String>,
 }
 
 /// Root mean square of a tensor's values.

@@ -1,4 +1,8 @@
 //! The whole IPS network against the published implementation: selection, evaluation, losses and every gradient.
+//!
+//! With rounded products, rounding decides which of nearly equal patches are selected, and adds up over the layers: how
+//! many of the recorded patches are selected is reported, all that follows from the recorded selection is held to looser
+//! bounds.
 
 use crate::{
     Case,
@@ -20,6 +24,8 @@ const OUTPUT: f64 = 1e-4;
 const GRADIENT: f64 = 1e-2;
 /// Tolerance of all gradients as one vector.
 const ALL_GRADIENTS: f64 = 1e-3;
+/// Tolerances with rounded products, of one parameter's gradient and of all as one vector.
+const ROUNDED: [f64; 2] = [0.5, 0.2];
 
 pub(crate) fn replay(case: &Case, device: &Device, to: &mut Comparison) -> Result<()> {
     let mut net = Ips::new(config(case)?, device, &mut Rng::new(0))?;
@@ -52,23 +58,26 @@ pub(crate) fn replay(case: &Case, device: &Device, to: &mut Comparison) -> Resul
         )?;
     }
     to.output("loss", &losses.total, case.tensor("output.loss")?, OUTPUT)?;
+    let [each, all] = if to.short { ROUNDED } else { [GRADIENT, ALL_GRADIENTS] };
     let grads = tape.backward(&losses.total)?;
     let (mut squares, mut sizes) = (0.0, 0.0);
     for parameter in net.parameters() {
         let name = parameter.name();
         let want = case.tensor(&format!("grad.{name}"))?;
         let got = grads.parameter(parameter).with_context(|| format!("{name} got no gradient"))?;
-        to.gradient(name, got, want, GRADIENT, 1.0)?;
+        to.gradient(name, got, want, each, 1.0)?;
         let (got, want) = (values(got)?, values(want)?);
         let difference: Vec<f64> = got.iter().zip(&want).map(|(a, b)| a - b).collect();
         squares += rms(&difference).powi(2) * got.len() as f64;
         sizes += rms(&want).powi(2) * got.len() as f64;
     }
     let error = f64::sqrt(squares / sizes);
-    if error.is_nan() || error > ALL_GRADIENTS {
-        to.fail(format!(
-            "all gradients as one vector: relative error {error:.2e}, allowed {ALL_GRADIENTS:.0e}"
-        ));
+    if error.is_nan() || error > all {
+        to.fail(format!("all gradients as one vector: relative error {error:.2e}, allowed {all:.0e}"));
+    }
+    if to.short {
+        let selected = to.note.take().unwrap_or_default();
+        to.note = Some(format!("{selected}; all gradients as one vector: error {error:.1e}"));
     }
     Ok(())
 }
@@ -150,6 +159,14 @@ fn compare_selection(case: &Case, chosen: &[Selection], to: &mut Comparison) -> 
     let want = recorded(case)?;
     let scores = case.tensor("output.eval.scores")?;
     let (scores, m) = (values(scores)?, scores.dims()[1]);
+    if to.short {
+        let both = |(got, want): (&Selection, &Selection)| {
+            want.indices.iter().filter(|index| got.indices.contains(index)).count()
+        };
+        let common: usize = chosen.iter().zip(&want).map(both).sum();
+        to.note = Some(format!("{common} of {} recorded patches selected", m * want.len()));
+        return Ok(());
+    }
     for (b, (got, want)) in chosen.iter().zip(&want).enumerate() {
         let signed = |s: &Selection| s.indices.iter().map(|v| *v as i32).collect::<Vec<_>>();
         let score = |index: i32| {

@@ -2,8 +2,9 @@
 //! and, where recorded, the gradients of its inputs.
 //!
 //! A float tensor passes when `RMS(out − ref) ≤ max(tol · RMS(ref), 1e-7 · max(1, RMS(grad_output)))`, with `tol` 1e-5 for
-//! outputs and 1e-4 for gradients unless the operation states its own, and 1e-2 where operands are of 16 bits; integers must be equal, except that neighbours
-//! in an order may be swapped where their scores differ by less than 1e-5 relative.
+//! outputs and 1e-4 for gradients unless the operation states its own, and 1e-2 where operands are of 16 bits, or rounded
+//! to fewer digits for a product; integers must be equal, except that neighbours in an order may be swapped where their
+//! scores differ by less than 1e-5 relative.
 
 mod case;
 mod compare;
@@ -14,7 +15,7 @@ mod replay;
 pub use case::Case;
 
 use anyhow::{Context, Result, bail};
-use foveate::{DType, Device};
+use foveate::{DType, Device, Precision};
 use std::path::Path;
 
 /// What became of a case.
@@ -38,6 +39,8 @@ pub struct Report {
     pub gradients: Option<f64>,
     /// The outcome.
     pub verdict: Verdict,
+    /// What is worth knowing beside it.
+    pub note: Option<String>,
 }
 
 /// A device by name.
@@ -65,8 +68,9 @@ pub fn replay_file(path: &Path, device: &Device, dtype: DType, only: Option<&str
     let short = dtype != DType::F32;
     if short && !SHORT.contains(&case.op.as_str()) {
         let verdict = Verdict::Unsupported(format!("{} takes no {dtype}", case.op));
-        return Ok(Some(Report { outputs: None, gradients: None, verdict }));
+        return Ok(Some(Report { outputs: None, gradients: None, verdict, note: None }));
     }
+    let short = short || device.precision() != Precision::F32;
     let mut comparison = compare::Comparison { short, ..Default::default() };
     let outcome = replay::replay(&case, device, &mut comparison);
     let verdict = match outcome {
@@ -78,5 +82,6 @@ pub fn replay_file(path: &Path, device: &Device, dtype: DType, only: Option<&str
             _ => Verdict::Failed(format!("{error:#}")),
         },
     };
-    Ok(Some(Report { outputs: comparison.outputs, gradients: comparison.gradients, verdict }))
+    let compare::Comparison { outputs, gradients, note, .. } = comparison;
+    Ok(Some(Report { outputs, gradients, verdict, note }))
 }

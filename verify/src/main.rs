@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use foveate::DType;
+use foveate::{DType, Precision};
 use foveate_verify::{Verdict, replay_file};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -21,6 +21,9 @@ struct Arguments {
     /// Type of float operands: f32, or f16 for the operations that take it.
     #[arg(long, default_value = "f32")]
     dtype: String,
+    /// How operands of products are rounded: f32, or on CUDA tf32, f16 or bf16.
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Only the cases of this operation.
     #[arg(long)]
     only: Option<String>,
@@ -48,6 +51,7 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     let folder = arguments.cases.context("--cases is missing")?;
     let device = foveate_verify::device(&arguments.device)?;
+    device.set_precision(arguments.precision)?;
     let dtype = match arguments.dtype.as_str() {
         "f32" => DType::F32,
         "f16" => DType::F16,
@@ -59,7 +63,10 @@ fn run(arguments: Arguments) -> Result<()> {
         .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
         .collect();
     files.sort();
-    println!("{:<36} {:>12} {:>12}  verdict ({device}, {dtype})", "case", "outputs", "gradients");
+    println!(
+        "{:<36} {:>12} {:>12}  verdict ({device}, {dtype}, {} products)",
+        "case", "outputs", "gradients", arguments.precision
+    );
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for file in &files {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -69,7 +76,7 @@ fn run(arguments: Arguments) -> Result<()> {
         let verdict = match &report.verdict {
             Verdict::Passed => {
                 passed += 1;
-                "pass".to_owned()
+                report.note.as_ref().map_or("pass".to_owned(), |note| format!("pass: {note}"))
             }
             Verdict::Unsupported(why) if arguments.skip_unsupported => {
                 skipped += 1;
