@@ -67,7 +67,7 @@ fn linear_forward(n: usize, inputs: usize, outputs: usize) -> Result<Call> {
 fn linear_backward(n: usize, inputs: usize, outputs: usize) -> Result<Call> {
     let (x, weight) = (uniform("x", [n, inputs])?, uniform("weight", [outputs, inputs])?);
     let dy = uniform("grad", [n, outputs])?;
-    let transposed = MatMul { transpose_a: true, transpose_b: false };
+    let transposed = MatMul { transpose_a: true, ..MatMul::default() };
     many(move || {
         Ok(vec![ops::matmul(&dy, &weight)?, ops::matmul_with(transposed, &dy, &x)?, ops::sum(&dy, &[0])?])
     })

@@ -503,6 +503,6 @@ mod tests {
         assert_eq!(free(10, &[]), 0);
         assert_eq!(free(10, &[0..5, 20..30]), 5);
         assert_eq!(free(16, &[0..5, 20..30]), 30);
-        assert_eq!(free(4, &[5..20]), 0);
+        assert_eq!(free(4, &[5..20, 30..31]), 0);
     }
 }

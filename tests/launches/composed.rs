@@ -47,12 +47,12 @@ fn convolutions(bench: &Bench) {
 
 fn products(bench: &Bench) {
     let x = bench.full([40, 30]);
-    bench.takes(1, &Linear, &[&x, &x]);
-    bench.takes(1, &Linear, &[&x, &x, &bench.full([40])]);
+    bench.takes(1, &Linear::default(), &[&x, &x]);
+    bench.takes(1, &Linear::default(), &[&x, &x, &bench.full([40])]);
     bench.takes(1, &MatMul::default(), &[&bench.full([2, 5, 4]), &bench.full([2, 4, 3])]);
     // A long inner axis: its parts, and their sum.
     let long = bench.full([3, 5000]);
-    bench.takes(2, &Linear, &[&long, &long]);
+    bench.takes(2, &Linear::default(), &[&long, &long]);
 }
 
 /// Two heads of one query of eight features, over two images of forty inputs.

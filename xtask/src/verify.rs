@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Type of float operands: f32, or f16 for the operations that take it
     #[arg(long, default_value = "f32")]
     dtype: String,
+    /// How operands of products are rounded: f32, or on CUDA tf32, f16 or bf16
+    #[arg(long, default_value = "f32")]
+    precision: String,
     /// Only the cases of this operation
     #[arg(long)]
     only: Option<String>,
@@ -39,18 +42,23 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let cases = args.cases.clone().unwrap_or_else(own);
     // cargo runs the program in the repository's root, so a relative folder must be resolved here.
     let cases = std::path::absolute(&cases)?;
-    replay(&cases, [&args.device, &args.dtype], args.only.as_deref(), args.skip_unsupported)
+    replay(&cases, [&args.device, &args.dtype, &args.precision], args.only.as_deref(), args.skip_unsupported)
 }
 
 /// Replays the repository's own cases on the CPU and on every device that is required.
 pub(crate) fn own_cases(required: &[String]) -> Result<()> {
-    replay(&own(), ["cpu", "f32"], None, false)?;
-    replay(&own(), ["cpu", "f16"], None, true)?;
+    replay(&own(), ["cpu", "f32", "f32"], None, false)?;
+    replay(&own(), ["cpu", "f16", "f32"], None, true)?;
     for device in required.iter().filter(|d| *d != "cpu") {
-        replay(&own(), [device, "f32"], None, false)?;
+        replay(&own(), [device, "f32", "f32"], None, false)?;
         match device.as_str() {
-            "wgpu" => replay(&own(), [device, "f16"], None, true)?,
-            "cuda-emulated" => replay(&own(), [CHECKED, "f32"], None, false)?,
+            "wgpu" => replay(&own(), [device, "f16", "f32"], None, true)?,
+            "cuda-emulated" => {
+                replay(&own(), [CHECKED, "f32", "f32"], None, false)?;
+                for precision in ["tf32", "f16", "bf16"] {
+                    replay(&own(), [device, "f32", precision], None, false)?;
+                }
+            }
             _ => {}
         }
     }
@@ -59,7 +67,7 @@ pub(crate) fn own_cases(required: &[String]) -> Result<()> {
 
 fn replay(
     cases: &Path,
-    [device, dtype]: [&str; 2],
+    [device, dtype, precision]: [&str; 3],
     only: Option<&str>,
     skip_unsupported: bool,
 ) -> Result<()> {
@@ -72,7 +80,7 @@ fn replay(
     // One build for every device.
     let mut command =
         cargo(&["run", "--release", "--quiet", "-p", "foveate-verify", "--features", "wgpu,cuda", "--"]);
-    command.arg("--cases").arg(cases).args(["--device", name, "--dtype", dtype]);
+    command.arg("--cases").arg(cases).args(["--device", name, "--dtype", dtype, "--precision", precision]);
     if let Some(only) = only {
         command.args(["--only", only]);
     }
