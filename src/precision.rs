@@ -43,10 +43,11 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// All of them, by [`Precision::index`].
+    /// All of them.
     pub const ALL: [Precision; 4] = [Precision::F32, Precision::Tf32, Precision::F16, Precision::Bf16];
 
     /// Its place in [`Precision::ALL`].
+    #[cfg(any(feature = "cuda", test))]
     pub(crate) fn index(self) -> usize {
         self as usize
     }

@@ -1,6 +1,7 @@
 //! Matrix products as parts of larger operations: what is multiplied and how it lies in memory. Each device has one product
 //! kernel that takes any of these.
 
+#[cfg(feature = "cuda")]
 use crate::Precision;
 
 /// An axis of a product. Index i of it lies `i / inner * outer + i % inner * step` elements from the first one, with a
@@ -67,6 +68,7 @@ pub(crate) struct Product {
     pub(crate) scale: f32,
     pub(crate) add: bool,
     /// How operands are rounded.
+    #[cfg(feature = "cuda")]
     pub(crate) precision: Precision,
     /// Whether the operands have changed places.
     pub(crate) swapped: bool,
@@ -103,6 +105,7 @@ impl Product {
             c,
             scale: 1.0,
             add: false,
+            #[cfg(feature = "cuda")]
             precision: Precision::F32,
             swapped: false,
         }
