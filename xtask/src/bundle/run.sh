@@ -139,7 +139,7 @@ read_verify() {
     figures=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/"passed": \1, "failed": \2, "skipped": \3/p' "$1")
     [ -n "$figures" ] || why='the program gave no result'
     local named
-    named=$(sed -n 's/^case .*verdict (\(.*\), f[0-9]*)$/\1/p' "$1")
+    named=$(sed -n 's/^case .*verdict (\(.*\), f[0-9]*, [a-z0-9]* products)$/\1/p' "$1")
     device=${named:-$device}
 }
 
