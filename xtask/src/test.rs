@@ -104,7 +104,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 /// subgroups of 16 instead of 8. Every tensor has memory of its own, filled with NaN, so that what a kernel leaves
 /// unwritten is found.
 fn on_a_narrow_adapter(report: &Path) -> Result<()> {
-    let mut command = cargo(&["test", "-p", "foveate", "--lib", "--features", FEATURES]);
+    let mut command = cargo(&["test", "--workspace", "--lib", "--features", FEATURES]);
     command.env("LP_NATIVE_VECTOR_WIDTH", "512").env("FOVEATE_WGPU_LIMITS", "webgpu");
     command.env("FOVEATE_DEVICES", "wgpu").env("FOVEATE_POOL", "off").env("FOVEATE_TEST_REPORT", report);
     run(&mut command)

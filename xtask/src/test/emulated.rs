@@ -128,7 +128,8 @@ impl Pass {
         for file in [&report, &launches] {
             let _ = fs::remove_file(file);
         }
-        let mut command = cargo(&["test", "-p", "foveate", "--lib", "--features", FEATURES]);
+        // Of the workspace, as the other tests: with the features of one package alone all would be compiled again.
+        let mut command = cargo(&["test", "--workspace", "--lib", "--features", FEATURES]);
         // For the tests alone: cargo and the compiler should not run with AddressSanitizer.
         let runner: Vec<String> = emulator::environment(self.kind)?
             .iter()
@@ -144,7 +145,7 @@ impl Pass {
         command.env("FOVEATE_POOL", self.pool).env("FOVEATE_EMULATOR_ORDER", self.order);
         command.env("FOVEATE_EMULATOR_STREAMS", self.streams);
         command.env("FOVEATE_EMULATOR_RECORD", &launches);
-        println!("$ cargo test -p foveate --lib: {}", self.name);
+        println!("$ cargo test --workspace --lib: {}", self.name);
         let status = command.status().context("cannot start cargo")?;
         ensure!(status.success(), "the tests failed on {}: {status}", self.name);
         self.all_kernels_ran(&fs::read_to_string(launches).unwrap_or_default())?;
