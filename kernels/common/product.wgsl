@@ -9,13 +9,9 @@
 //
 // A workgroup computes a tile of TILE_M by TILE_N, as product_tiles.wgsl or product_registers.wgsl says. Every element is
 // one chain of multiply-adds in ascending k, or one for each piece, so its bits do not depend on the tile that it is in. Bindings are those of
-// product_apart.wgsl, product_within.wgsl or product_bias.wgsl.
-const ADD: u32 = 0u;
+// product_apart.wgsl, product_within.wgsl or product_bias.wgsl, and product_write.wgsl writes c; product_pairs.wgsl has
+// both.
 const LONG: u32 = 0u;
-// How the operands and the result are stored: f32 or f16. Sums are f32.
-alias ElementA = f32;
-alias ElementB = f32;
-alias ElementC = f32;
 
 struct ProductParams {
     a_first: u32, // may wrap around zero, as may the others
@@ -90,27 +86,6 @@ fn pieces(thread: u32, tile: Tile, k_first: u32, k_end: u32) {
     }
     for (var at = 0u; at < COLS * QUADS; at++) { // unrolled
         sums[at] = totals[at];
-    }
-}
-
-fn write(thread: u32, tile: Tile, c_start: u32) {
-    var rows: array<u32, ROWS>; // where they begin
-    for (var i = 0u; i < ROWS; i++) { // unrolled
-        rows[i] = offset(tile.m + own_row(thread) + i, params.m_inner, params.c_m_outer, params.c_m);
-    }
-    for (var j = 0u; j < COLS; j++) { // unrolled
-        let n = tile.n + own_col(thread) + j * ACROSS;
-        let column = c_start + offset(n, params.n_inner, params.c_n_outer, params.c_n);
-        for (var i = 0u; i < ROWS; i++) { // unrolled
-            let m = tile.m + own_row(thread) + i;
-            if n < params.n_end && m < params.m_end {
-                var value = params.scale * sums[j * QUADS + i / 4u][i % 4u] + bias_of(m, n);
-                if ADD != 0u {
-                    value = f32(c[column + rows[i]]) + value;
-                }
-                c[column + rows[i]] = ElementC(value);
-            }
-        }
     }
 }
 

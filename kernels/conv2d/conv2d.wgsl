@@ -3,12 +3,14 @@
 //
 // The ladder, 20 images of 64 channels and 13 by 13 pixels to 64 channels, 3 by 3, on software Vulkan of two cores
 // (`cargo xtask bench --device wgpu ladder`; its times pick nothing for a GPU):
-//   naive.wgsl     a thread per element of y, every operand from memory: 549 ms;
-//   tiled          tiles in workgroup memory, so that an operand is fetched once a tile; four elements a thread: 161 ms;
-//   blocked        8 by 8 elements a thread in registers, so that a value from the tile serves eight multiply-adds: 45 ms
+//   naive.wgsl     a thread per element of y, every operand from memory: 537 ms;
+//   tiled          tiles in workgroup memory, so that an operand is fetched once a tile; four elements a thread: 162 ms;
+//   blocked        8 by 8 elements a thread in registers, so that a value from the tile serves eight multiply-adds: 46 ms
 //                  (80 ms as loops: written out, the block stays in registers);
-//   registers      16 by up to 24 elements a thread and no workgroup memory, which is no nearer on a processor: 16.5 ms;
-//   winograd.wgsl  a quarter of the products, for two passes over memory more: 14 ms.
+//   registers      16 by up to 26 elements a thread and no workgroup memory, which is no nearer on a processor, two
+//                  weights to a load: 15.3 ms (16.5 ms with a weight to a load);
+//   winograd.wgsl  a quarter of the products, for two passes over memory more, two elements to a load and to a store:
+//                  9.2 ms (14 ms with one).
 fn column_of(n: u32) -> Column {
     let pixel = pixel_of(n);
     let row = i32(pixel.y) * params.row_step + params.row;

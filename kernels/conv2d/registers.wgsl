@@ -1,7 +1,7 @@
 // The product of operands.wgsl in registers alone: a thread has ROWS by COLS elements, and every operand goes from memory
 // to registers. For adapters that run the threads of a workgroup on a processor: workgroup memory is no nearer there than
 // the cache, a barrier is expensive and a load even more so, so a thread has as many elements as can be. The sums have
-// the order of tiles.wgsl, and so its bits.
+// the order of tiles.wgsl, and so its bits. A load brings STEPS steps of a row of a (words.wgsl, pairs.wgsl).
 const ROWS: u32 = 8u;
 const COLS: u32 = 8u;
 const THREADS: u32 = 16u;
@@ -37,22 +37,28 @@ fn product(thread: u32, tile_m: u32, tile_n: u32, k_first: u32, k_end: u32, exte
     }
     let counts = digits();
     var digit = digits_of(k_first);
-    for (var k = k_first; k < k_end; k++) {
-        let step = step_of(digit);
-        var a: array<vec4<f32>, QUADS>;
+    for (var k = k_first; k < k_end; k += STEPS) {
+        var a: array<vec4<f32>, STEPS * QUADS>;
+        let start = step_of(digit).a;
         for (var i = 0u; i < ROWS; i++) { // unrolled
-            a[i / 4u][i % 4u] = a_at(step.a + rows[i / 4u][i % 4u]);
-        }
-        for (var j = 0u; j < COLS; j++) { // unrolled
-            let b = vec4<f32>(gathered(columns[j], step, extent));
-            for (var i = 0u; i < QUADS; i++) { // unrolled
-                c[j * QUADS + i] = fma(a[i], b, c[j * QUADS + i]);
+            let values = a_from(start + rows[i / 4u][i % 4u]);
+            for (var nth = 0u; nth < STEPS; nth++) { // unrolled
+                a[nth * QUADS + i / 4u][i % 4u] = values[nth];
             }
         }
-        digit.z++;
-        let carry = digit.z == counts.y;
-        digit = select(digit, vec3<u32>(digit.x, digit.y + 1u, 0u), carry);
-        let carry_twice = digit.y == counts.x;
-        digit = select(digit, vec3<u32>(digit.x + 1u, 0u, digit.z), carry_twice);
+        for (var nth = 0u; nth < STEPS; nth++) { // unrolled
+            let step = step_of(digit);
+            for (var j = 0u; j < COLS; j++) { // unrolled
+                let b = vec4<f32>(gathered(columns[j], step, extent));
+                for (var i = 0u; i < QUADS; i++) { // unrolled
+                    c[j * QUADS + i] = fma(a[nth * QUADS + i], b, c[j * QUADS + i]);
+                }
+            }
+            digit.z++;
+            let carry = digit.z == counts.y;
+            digit = select(digit, vec3<u32>(digit.x, digit.y + 1u, 0u), carry);
+            let carry_twice = digit.y == counts.x;
+            digit = select(digit, vec3<u32>(digit.x + 1u, 0u, digit.z), carry_twice);
+        }
     }
 }

@@ -7,9 +7,9 @@
 //   (product.wgsl      36 products m (O, T) = u (O, C) * v (C, T))
 //   winograd_outputs   m (36, O, T) -> y, A^T m A, with what follows a convolution
 //
-// Each step reads where `x_first` or `weight_first` says and writes where `y_first` says; `space` holds u, v and m.
-@group(0) @binding(6) var<storage, read_write> space: array<f32>;
-
+// Each step reads where `x_first` or `weight_first` says and writes where `y_first` says; `space` holds u, v and m, and a
+// thread has as many neighbouring filters or tiles, WIDTH, as a word of `space` holds elements (winograd_words.wgsl,
+// winograd_pairs.wgsl).
 const THREADS: u32 = 64u;
 
 // The points' magnitudes and their squares, and 1 / the product of a point's differences to the others.
@@ -60,9 +60,9 @@ fn output_of(m0: f32, m1: f32, m2: f32, m3: f32, m4: f32, m5: f32) -> vec4<f32> 
     );
 }
 
-// A workgroup's items are THREADS neighbours of a line, and the number of its line.
+// The first of a thread's items: a workgroup's are neighbours of a line; and the number of its line.
 fn item_of(group: vec3<u32>, groups: vec3<u32>, thread: u32, lines: u32) -> vec2<u32> {
-    return vec2<u32>((group.y / lines * groups.x + group.x) * THREADS + thread, group.y % lines);
+    return vec2<u32>(((group.y / lines * groups.x + group.x) * THREADS + thread) * WIDTH, group.y % lines);
 }
 
 // Tiles of an image down and across, and of the batch.
@@ -79,7 +79,7 @@ fn tile_of(t: u32, counts: vec3<u32>) -> vec3<u32> {
     return vec3<u32>(image, 4u * (line - image * counts.x), 4u * (t - line * counts.y));
 }
 
-// Grid (input channels / THREADS, folded; output channels; 1): a thread has a filter.
+// Grid (input channels / THREADS / WIDTH, folded; output channels; 1): a thread has WIDTH filters.
 @compute @workgroup_size(THREADS)
 fn winograd_filters(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -90,28 +90,37 @@ fn winograd_filters(
     if item.x >= params.in_channels {
         return;
     }
-    let source = params.weight_first + item.y * params.weight_out + item.x * params.weight_in;
     // Taps may run against the image, as they do for the gradient.
     let down = select(vec3<u32>(0u, 1u, 2u), vec3<u32>(2u, 1u, 0u), params.tap_row_step < 0) * params.weight_down;
     let across = select(vec3<u32>(0u, 1u, 2u), vec3<u32>(2u, 1u, 0u), params.tap_col_step < 0) * params.weight_across;
-    var lines: array<f32, 18>; // (6, 3)
-    for (var j = 0u; j < 3u; j++) { // unrolled
-        let at = source + across[j];
-        let column = filter_of(f32(weight[at + down.x]), f32(weight[at + down.y]), f32(weight[at + down.z]));
-        for (var i = 0u; i < 6u; i++) { // unrolled
-            lines[3u * i + j] = column[i];
+    var lines: array<f32, 18 * WIDTH>; // (WIDTH, 6, 3)
+    for (var nth = 0u; nth < WIDTH; nth++) { // unrolled
+        let source = params.weight_first + item.y * params.weight_out + (item.x + nth) * params.weight_in;
+        for (var j = 0u; j < 3u; j++) { // unrolled
+            let at = source + across[j];
+            let column = filter_of(f32(weight[at + down.x]), f32(weight[at + down.y]), f32(weight[at + down.z]));
+            for (var i = 0u; i < 6u; i++) { // unrolled
+                lines[18u * nth + 3u * i + j] = column[i];
+            }
         }
     }
     let to = params.y_first + item.y * params.in_channels + item.x;
     for (var i = 0u; i < 6u; i++) { // unrolled
-        let line = filter_of(lines[3u * i], lines[3u * i + 1u], lines[3u * i + 2u]);
+        var values: array<f32, 6 * WIDTH>;
+        for (var nth = 0u; nth < WIDTH; nth++) { // unrolled
+            let at = 18u * nth + 3u * i;
+            let line = filter_of(lines[at], lines[at + 1u], lines[at + 2u]);
+            for (var j = 0u; j < 6u; j++) { // unrolled
+                values[j * WIDTH + nth] = line[j];
+            }
+        }
         for (var j = 0u; j < 6u; j++) { // unrolled
-            space[to + (6u * i + j) * params.out_channels * params.in_channels] = line[j];
+            put(to + (6u * i + j) * params.out_channels * params.in_channels, values[j * WIDTH], values[j * WIDTH + WIDTH - 1u]);
         }
     }
 }
 
-// Grid (tiles / THREADS, folded; input channels; 1): a thread has a tile of a channel.
+// Grid (tiles / THREADS / WIDTH, folded; input channels; 1): a thread has WIDTH tiles of a channel.
 @compute @workgroup_size(THREADS)
 fn winograd_data(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -124,36 +133,47 @@ fn winograd_data(
         return;
     }
     begin_group(0u);
-    let tile = tile_of(item.x, counts);
-    let top = i32(tile.y) + params.row + min(0, 2 * params.tap_row_step);
-    let left = i32(tile.z) + params.col + min(0, 2 * params.tap_col_step);
-    let source = tile.x * params.x_image + item.y * params.x_plane;
-    var d: array<f32, 36>; // (6, 6)
-    for (var i = 0u; i < 6u; i++) { // unrolled
-        let row = u32(top + i32(i));
-        for (var j = 0u; j < 6u; j++) { // unrolled
-            let col = u32(left + i32(j));
-            // A negative position is a very large one as an unsigned number.
-            let inside = row < params.height && col < params.width;
-            d[6u * i + j] = select(0.0, b_at(select(0u, source + row * params.width + col, inside)), inside);
-        }
-    }
-    for (var j = 0u; j < 6u; j++) { // unrolled
-        let column = data_of(d[j], d[6u + j], d[12u + j], d[18u + j], d[24u + j], d[30u + j]);
+    var d: array<f32, 36 * WIDTH>; // (WIDTH, 6, 6)
+    for (var nth = 0u; nth < WIDTH; nth++) { // unrolled
+        let tile = tile_of(item.x + nth, counts);
+        let top = i32(tile.y) + params.row + min(0, 2 * params.tap_row_step);
+        let left = i32(tile.z) + params.col + min(0, 2 * params.tap_col_step);
+        let source = tile.x * params.x_image + item.y * params.x_plane;
         for (var i = 0u; i < 6u; i++) { // unrolled
-            d[6u * i + j] = column[i];
+            let row = u32(top + i32(i));
+            for (var j = 0u; j < 6u; j++) { // unrolled
+                let col = u32(left + i32(j));
+                // A negative position is a very large one as an unsigned number.
+                let inside = row < params.height && col < params.width;
+                let value = b_at(select(0u, source + row * params.width + col, inside));
+                d[36u * nth + 6u * i + j] = select(0.0, value, inside);
+            }
+        }
+        for (var j = 0u; j < 6u; j++) { // unrolled
+            let at = 36u * nth + j;
+            let column = data_of(d[at], d[at + 6u], d[at + 12u], d[at + 18u], d[at + 24u], d[at + 30u]);
+            for (var i = 0u; i < 6u; i++) { // unrolled
+                d[at + 6u * i] = column[i];
+            }
         }
     }
     let to = params.y_first + item.y * counts.z + item.x;
     for (var i = 0u; i < 6u; i++) { // unrolled
-        let line = data_of(d[6u * i], d[6u * i + 1u], d[6u * i + 2u], d[6u * i + 3u], d[6u * i + 4u], d[6u * i + 5u]);
+        var values: array<f32, 6 * WIDTH>;
+        for (var nth = 0u; nth < WIDTH; nth++) { // unrolled
+            let at = 36u * nth + 6u * i;
+            let line = data_of(d[at], d[at + 1u], d[at + 2u], d[at + 3u], d[at + 4u], d[at + 5u]);
+            for (var j = 0u; j < 6u; j++) { // unrolled
+                values[j * WIDTH + nth] = line[j];
+            }
+        }
         for (var j = 0u; j < 6u; j++) { // unrolled
-            space[to + (6u * i + j) * params.in_channels * counts.z] = line[j];
+            put(to + (6u * i + j) * params.in_channels * counts.z, values[j * WIDTH], values[j * WIDTH + WIDTH - 1u]);
         }
     }
 }
 
-// Grid (tiles / THREADS, folded; output channels; 1): a thread has a tile of a channel.
+// Grid (tiles / THREADS / WIDTH, folded; output channels; 1): a thread has WIDTH tiles of a channel.
 @compute @workgroup_size(THREADS)
 fn winograd_outputs(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -167,26 +187,29 @@ fn winograd_outputs(
     }
     let source = params.x_first + item.y * counts.z + item.x;
     let plane = params.out_channels * counts.z;
-    var lines: array<vec4<f32>, 6>; // a column of the tile each, of four rows
+    var lines: array<vec4<f32>, 6 * WIDTH>; // (WIDTH, 6): a column of a tile each, of four rows
     for (var j = 0u; j < 6u; j++) { // unrolled
-        let at = source + j * plane;
-        lines[j] = output_of(
-            space[at],
-            space[at + 6u * plane],
-            space[at + 12u * plane],
-            space[at + 18u * plane],
-            space[at + 24u * plane],
-            space[at + 30u * plane],
-        );
+        var m: array<vec2<f32>, 6>;
+        for (var i = 0u; i < 6u; i++) { // unrolled
+            m[i] = got(source + (6u * i + j) * plane);
+        }
+        for (var nth = 0u; nth < WIDTH; nth++) { // unrolled
+            lines[6u * nth + j] = output_of(m[0][nth], m[1][nth], m[2][nth], m[3][nth], m[4][nth], m[5][nth]);
+        }
     }
-    let tile = tile_of(item.x, counts);
     let added = bias_of(0u, item.y);
-    for (var i = 0u; i < 4u; i++) { // unrolled
-        let line = output_of(lines[0][i], lines[1][i], lines[2][i], lines[3][i], lines[4][i], lines[5][i]);
-        for (var j = 0u; j < 4u; j++) { // unrolled
-            let pixel = vec3<u32>(tile.x, tile.y + i, tile.z + j);
-            if pixel.y < params.rows && pixel.z < params.cols {
-                finish(pixel, 0u, item.y, line[j] + added);
+    for (var nth = 0u; nth < WIDTH; nth++) { // unrolled
+        let tile = tile_of(item.x + nth, counts);
+        let at = 6u * nth;
+        for (var i = 0u; i < 4u; i++) { // unrolled
+            let line = output_of(
+                lines[at][i], lines[at + 1u][i], lines[at + 2u][i], lines[at + 3u][i], lines[at + 4u][i], lines[at + 5u][i],
+            );
+            for (var j = 0u; j < 4u; j++) { // unrolled
+                let pixel = vec3<u32>(tile.x, tile.y + i, tile.z + j);
+                if pixel.y < params.rows && pixel.z < params.cols {
+                    finish(pixel, 0u, item.y, line[j] + added);
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Blocks, Cx, Slice, TILE_N, View, element, tile_m};
 use crate::{
+    DType,
     device::{Axis, Matrix, Product, Stride},
     error::Result,
 };
@@ -21,7 +22,7 @@ crate::wgpu_params! {
 
 mod apart {
     crate::wgpu_kernel! {
-        op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_apart"],
+        op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_write", "common/product_apart"],
         params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
             [8, 64, 16, 8, 1, 1, 0, 1, 0, 0], [16, 64, 16, 8, 2, 0, 1, 0, 0, 0], [32, 64, 16, 8, 4, 0, 1, 0, 0, 0],
@@ -32,7 +33,7 @@ mod apart {
 
 mod apart_in_registers {
     crate::wgpu_kernel! {
-        op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_apart"],
+        op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_write", "common/product_apart"],
         params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
             [16, 16, 8, 1, 0, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1, 1],
@@ -42,7 +43,7 @@ mod apart_in_registers {
 
 mod biased {
     crate::wgpu_kernel! {
-        op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_bias"],
+        op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_write", "common/product_bias"],
         params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
             [8, 64, 16, 8, 1, 1, 0, 0, 0, 0], [64, 64, 16, 8, 8, 0, 1, 1, 1, 1],
@@ -52,7 +53,7 @@ mod biased {
 
 mod biased_in_registers {
     crate::wgpu_kernel! {
-        op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_bias"],
+        op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_write", "common/product_bias"],
         params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
             [16, 16, 8, 1, 0, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1, 1],
@@ -62,7 +63,7 @@ mod biased_in_registers {
 
 mod within {
     crate::wgpu_kernel! {
-        op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_within"],
+        op: "product", texts: ["common/grid", "common/product_tiles", "common/product", "common/product_write", "common/product_within"],
         params: super::ProductParams, tuning: [TILE_M, TILE_N, TILE_K, ROWS, COLS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
             [8, 64, 16, 8, 1, 1, 0, 0, 0, 0], [64, 64, 16, 8, 8, 0, 1, 1, 1, 1],
@@ -72,11 +73,19 @@ mod within {
 
 mod within_in_registers {
     crate::wgpu_kernel! {
-        op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_within"],
+        op: "product", texts: ["common/grid", "common/product_registers", "common/product", "common/product_write", "common/product_within"],
         params: super::ProductParams, tuning: [ROWS, COLS, THREADS, ADD, LONG, ElementA, ElementB, ElementC],
         F32 = "product_f32", tried with [
             [16, 16, 8, 1, 0, 0, 1, 0], [8, 16, 8, 0, 1, 1, 1, 1],
         ];
+    }
+}
+
+mod in_pairs {
+    crate::wgpu_kernel! {
+        op: "product", texts: ["common/grid", "common/pairs", "common/product_pairs", "common/product"],
+        params: super::ProductParams, tuning: [ROWS, COLS, THREADS, LONG],
+        F32 = "product_f32", tried with [[16, 24, 8, 0], [4, 10, 8, 1]];
     }
 }
 
@@ -230,6 +239,20 @@ impl Product {
         [self.a.span(&items, m, (self.k, &k)), self.b.span(&items, (self.k, &k), n), c]
     }
 
+    /// Whether a launch can take two neighbours at a time, along k in a and along n in b and c: `product_pairs.wgsl`.
+    fn is_in_pairs(&self, p: &ProductParams) -> bool {
+        let neighbours = p.a_k == 1 && p.b_n == 1 && p.c_n == 1 && p.k <= p.k_inner;
+        let starts = [p.a_first, p.b_first, p.c_first, p.a_batch, p.b_batch, p.c_batch, p.c_split];
+        let ranges = [p.n_first, p.n_end, p.k, p.k_per_piece];
+        let steps = [p.a_m, p.b_k, p.c_m];
+        // Distances between the runs of an axis that has but one are not looked at.
+        let rows = [p.a_m_outer, p.c_m_outer].map(|outer| if self.m.len > self.m.inner { outer } else { 0 });
+        let cols =
+            [p.b_n_outer, p.c_n_outer, p.n_inner].map(|of| if self.n.len > self.n.inner { of } else { 0 });
+        let all = [&starts[..], &ranges, &steps, &rows, &cols];
+        neighbours && all.iter().all(|values| values.iter().all(|value| value % 2 == 0))
+    }
+
     fn launch(
         &self,
         cx: &Cx,
@@ -288,6 +311,15 @@ impl Product {
         let [tile_m, tile_n] = blocks.tile();
         let tiles = work.m.len().div_ceil(tile_m) * work.n.len().div_ceil(tile_n);
         let groups = cx.groups(tiles * work.z.len())?;
+        let long = splits == 1 && self.pieces().0 > 1;
+        let plain = bias.is_none() && !self.add && views.iter().all(|view| view.dtype == DType::F32);
+        if let Blocks::Registers(_) = blocks
+            && plain
+            && cx.device().has_int64()
+            && self.is_in_pairs(&params)
+        {
+            return cx.launch(&in_pairs::F32, &blocks.tuning(&[long.into()]), &params, &slices, groups);
+        }
         // A buffer has one kind of access in a launch.
         let shared = views[..2].iter().any(|view| std::ptr::eq(view.buffer, views[2].buffer));
         let [a, b, c] = slices;
@@ -301,7 +333,6 @@ impl Product {
             Blocks::Registers(_) => in_registers,
         };
         let [a, b, c] = views.map(|view| element(view.dtype));
-        let long = splits == 1 && self.pieces().0 > 1;
         cx.launch(kernel, &blocks.tuning(&[self.add.into(), long.into(), a, b, c]), &params, &slices, groups)
     }
 }

@@ -65,9 +65,10 @@ impl Blocks {
 pub(crate) fn block_of_thread(rows: usize, cols: usize) -> [u32; 3] {
     const THREADS: usize = 8;
     let rows = tile_m(rows).clamp(4, 16);
-    // Loads decide: a step has one for each row and each column of a block, those past the end too.
-    let loads = |width: &usize| cols.div_ceil(width * THREADS) * (rows + width);
-    let width = [24, 20, 16, 14, 12, 10, 8].into_iter().min_by_key(loads).unwrap_or(16);
+    // A step has a load for each row and each column of a block, those past the end too; one takes as long as some eight
+    // multiply-adds, whose sums are in the cache. Widths are even: a load may bring two columns.
+    let cost = |width: &usize| cols.div_ceil(width * THREADS) * (8 * (rows + width) + rows * width);
+    let width = [26, 20, 16, 12, 10, 8].into_iter().min_by_key(cost).unwrap_or(16);
     [rows as u32, width as u32, THREADS as u32]
 }
 

@@ -39,10 +39,23 @@ mod gather {
 
 mod in_registers {
     crate::wgpu_kernel! {
-        op: "conv2d", texts: ["conv2d/operands", "conv2d/registers", "conv2d/gather", "conv2d/conv2d"],
+        op: "conv2d", texts: ["conv2d/operands", "conv2d/words", "conv2d/registers", "conv2d/gather", "conv2d/conv2d"],
         params: super::gather::Conv2dParams, tuning: [ROWS, COLS, THREADS, RESIDUAL, RELU, BYTES, Pixel, Element],
         F32 = "conv2d_f32", tried with [
             [16, 8, 16, 0, 0, 0, 0, 0], [8, 8, 16, 1, 1, 0, 1, 1], [4, 8, 16, 0, 1, 1, 2, 1],
+        ];
+    }
+}
+
+mod in_pairs {
+    crate::wgpu_kernel! {
+        op: "conv2d",
+        texts: [
+            "conv2d/operands", "common/pairs", "conv2d/pairs", "conv2d/registers", "conv2d/gather", "conv2d/conv2d"
+        ],
+        params: super::gather::Conv2dParams, tuning: [ROWS, COLS, THREADS, RESIDUAL, RELU, BYTES, Pixel, Element],
+        F32 = "conv2d_f32", tried with [
+            [16, 8, 16, 0, 0, 0, 0, 0], [8, 8, 16, 1, 1, 1, 2, 0],
         ];
     }
 }
@@ -77,7 +90,7 @@ mod grad_weight {
 
 mod grad_weight_in_registers {
     crate::wgpu_kernel! {
-        op: "conv2d_grad_weight", texts: ["conv2d/operands", "conv2d/registers", "conv2d/grad_weight"],
+        op: "conv2d_grad_weight", texts: ["conv2d/operands", "conv2d/words", "conv2d/registers", "conv2d/grad_weight"],
         params: super::grad_weight::GradWeightParams, tuning: [ROWS, COLS, THREADS, Element],
         F32 = "grad_weight_f32", tried with [[16, 8, 16, 0], [8, 8, 16, 1], [4, 8, 16, 0]];
     }
@@ -134,25 +147,26 @@ fn launch(
     let most = cx.groups_per_axis();
     let more = tuning_of(x, y, &then);
     let pixels = y.dims[0] * (params.rows * params.cols) as usize;
+    let weights = cx.bind(weight)?;
+    let params = gather::Conv2dParams { weight_first: weights.first + params.weight_first, ..params };
     let (kernel, [tile_m, tile_n], tuning) = match algorithm {
         Algorithm::Naive => (&naive::F32, [1, naive::THREADS], more.as_slice().into()),
         _ => {
             let blocks = blocks(cx, algorithm, channels, pixels);
             let kernel = match blocks {
                 Blocks::Tiles(_) => &gather::F32,
+                Blocks::Registers(_) if has_pairs(cx, &params, weight) => &in_pairs::F32,
                 Blocks::Registers(_) => &in_registers::F32,
             };
             (kernel, blocks.tile(), blocks.tuning(&more))
         }
     };
-    let weights = cx.bind(weight)?;
     let biases = then.bias.map(|bias| cx.bind(bias)).transpose()?;
     for run in cx.cut(y.dims[0], |run| [(*x, images(x, run)), (*y, images(y, run))])? {
         let (from, to) = (cx.bind_range(x, images(x, &run))?, cx.bind_range(y, images(y, &run))?);
         let residual = then.residual.map(|of| cx.bind_range(of, images(of, &run))).transpose()?;
         let params = gather::Conv2dParams {
             x_first: from.first,
-            weight_first: weights.first + params.weight_first,
             bias_first: biases.map_or(0, |bias| bias.first),
             residual_first: residual.map_or(0, |residual| residual.first),
             y_first: to.first,
@@ -168,6 +182,15 @@ fn launch(
         cx.launch(kernel, &tuning, &params, &slices, grid.map(|n| n as u32))?;
     }
     Ok(())
+}
+
+/// Whether two steps of a weight are a 64-bit word: `pairs.wgsl`.
+fn has_pairs(cx: &Cx, p: &gather::Conv2dParams, weight: &View) -> bool {
+    let neighbours =
+        [p.weight_across, p.weight_down, p.weight_in] == [1, p.taps_across, p.taps_down * p.taps_across];
+    let even = [p.weight_first, p.weight_out, p.weight_group, p.in_channels * p.weight_in];
+    let words = weight.dtype == DType::F32 && cx.device().has_int64();
+    words && neighbours && even.iter().all(|value| value % 2 == 0)
 }
 
 /// What a launch of the whole convolution is told.

@@ -6,21 +6,32 @@ use crate::{
     device::{Matrix, Product},
     error::{Error, Result},
     ops::conv2d::Algorithm,
-    wgpu::{AdapterKind, Cx, Groups, View},
+    wgpu::{AdapterKind, Cx, Kernel, Slice, View},
 };
 use std::ops::Range;
 
-mod kernels {
+mod words {
     crate::wgpu_kernel! {
-        op: "conv2d", texts: ["conv2d/gather", "conv2d/winograd"], params: super::Conv2dParams,
+        op: "conv2d", texts: ["conv2d/gather", "conv2d/winograd_words", "conv2d/winograd"], params: super::Conv2dParams,
         tuning: [RESIDUAL, RELU, BYTES, Pixel, Element],
         FILTERS = "winograd_filters", tried with [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]];
         DATA = "winograd_data", tried with [[0, 0, 0, 0, 0], [0, 0, 1, 2, 1]];
         OUTPUTS = "winograd_outputs", tried with [[0, 0, 0, 0, 0], [1, 1, 0, 1, 1]];
     }
-    pub(super) const THREADS: usize = 64;
 }
 
+mod pairs {
+    crate::wgpu_kernel! {
+        op: "conv2d", texts: ["conv2d/gather", "common/pairs", "conv2d/winograd_pairs", "conv2d/winograd"],
+        params: super::Conv2dParams, tuning: [RESIDUAL, RELU, BYTES, Pixel, Element],
+        FILTERS = "winograd_filters", tried with [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]];
+        DATA = "winograd_data", tried with [[0, 0, 0, 0, 0], [0, 0, 1, 2, 1]];
+        OUTPUTS = "winograd_outputs", tried with [[0, 0, 0, 0, 0], [1, 1, 0, 1, 1]];
+    }
+}
+
+/// Threads of a workgroup.
+const THREADS: usize = 64;
 /// Values of a transformed tile.
 const PLACES: usize = 36;
 /// Words that the tiles of one run of images may take.
@@ -139,11 +150,22 @@ impl Winograd<'_> {
         View { dims: [range.len()].into(), start: range.start, ..self.space }
     }
 
-    /// Workgroups for so many items of each line.
-    fn grid(&self, items: usize, lines: u32) -> Groups {
-        let groups = items.div_ceil(kernels::THREADS);
+    /// Runs a step on so many items of each line: `kernels` has an item in a thread, or two that are neighbours.
+    fn step(
+        &self,
+        kernels: [&Kernel<Conv2dParams>; 2],
+        [items, lines]: [usize; 2],
+        params: &Conv2dParams,
+        slices: &[Slice],
+    ) -> Result<()> {
+        let device = self.cx.device();
+        // On a GPU, neighbouring threads read neighbours in one transaction as it is.
+        let paired =
+            items.is_multiple_of(2) && device.has_int64() && device.adapter().kind == AdapterKind::Software;
+        let groups = (items >> u32::from(paired)).div_ceil(THREADS);
         let folds = groups.div_ceil(self.cx.groups_per_axis()).max(1);
-        [groups.div_ceil(folds) as u32, lines * folds as u32, 1]
+        let grid = [groups.div_ceil(folds) as u32, (lines * folds) as u32, 1];
+        self.cx.launch(kernels[usize::from(paired)], &self.tuning, params, slices, grid)
     }
 
     fn filters(&self, weight: &View) -> Result<()> {
@@ -151,17 +173,17 @@ impl Winograd<'_> {
         let to = self.part(Space::new(&params, 0).filters());
         let (from, to) = (cx.bind(weight)?, cx.bind(&to)?);
         let weight_first = from.first + params.weight_first;
-        let groups = self.grid(params.in_channels as usize, params.out_channels);
+        let sizes = [params.in_channels, params.out_channels].map(|n| n as usize);
         let params = Conv2dParams { weight_first, y_first: to.first, ..params };
-        cx.launch(&kernels::FILTERS, &self.tuning, &params, &[from, to], groups)
+        self.step([&words::FILTERS, &pairs::FILTERS], sizes, &params, &[from, to])
     }
 
     fn data(&self, sizes: &Space, x: &View, run: &Range<usize>) -> Result<()> {
         let to = self.part(sizes.data());
         let (from, to) = (self.cx.bind_range(x, images(x, run))?, self.cx.bind(&to)?);
-        let (batch, groups) = (run.len() as u32, self.grid(sizes.tiles, self.params.in_channels));
+        let batch = run.len() as u32;
         let params = Conv2dParams { batch, x_first: from.first, y_first: to.first, ..self.params };
-        self.cx.launch(&kernels::DATA, &self.tuning, &params, &[from, to], groups)
+        self.step([&words::DATA, &pairs::DATA], [sizes.tiles, sizes.channels], &params, &[from, to])
     }
 
     /// `unused` stands for operands that there are not.
@@ -188,7 +210,7 @@ impl Winograd<'_> {
             residual_first: residual.first,
             ..self.params
         };
-        let groups = self.grid(sizes.tiles, params.out_channels);
-        cx.launch(&kernels::OUTPUTS, &self.tuning, &params, &[bias, residual, to, from], groups)
+        let kernels = [&words::OUTPUTS, &pairs::OUTPUTS];
+        self.step(kernels, [sizes.tiles, sizes.out], &params, &[bias, residual, to, from])
     }
 }
