@@ -307,7 +307,8 @@ impl Product {
             bias_m: self.swapped.into(),
             bias_n: (!self.swapped).into(),
         };
-        let blocks = Blocks::new(cx, self.m.len, self.n.len);
+        let blocks =
+            Blocks::new(cx, self.m.len, self.n.len, self.m.len * self.n.len * self.k.len * self.batch);
         let [tile_m, tile_n] = blocks.tile();
         let tiles = work.m.len().div_ceil(tile_m) * work.n.len().div_ceil(tile_n);
         let groups = cx.groups(tiles * work.z.len())?;

@@ -34,10 +34,10 @@ pub(crate) enum Blocks {
 }
 
 impl Blocks {
-    /// What suits a device, for a product with so many rows and columns.
-    pub(crate) fn new(cx: &Cx, rows: usize, cols: usize) -> Blocks {
+    /// What suits a device, for products with so many rows and columns and so many multiply-adds in all.
+    pub(crate) fn new(cx: &Cx, rows: usize, cols: usize, work: usize) -> Blocks {
         match cx.device().adapter().kind {
-            AdapterKind::Software => Blocks::Registers(block_of_thread(rows, cols)),
+            AdapterKind::Software => Blocks::Registers(block_of_thread(rows, cols, work)),
             _ => Blocks::Tiles(tile(cx, rows)),
         }
     }
@@ -60,15 +60,18 @@ impl Blocks {
     }
 }
 
-/// ROWS, COLS and THREADS for so many rows and columns. 16 rows at most, because 32 take llvmpipe several times as long
-/// to compile.
-pub(crate) fn block_of_thread(rows: usize, cols: usize) -> [u32; 3] {
+/// ROWS, COLS and THREADS for so many rows and columns and, in all, multiply-adds. 16 rows at most, because 32 take llvmpipe several times as long
+/// to compile; and small blocks, which compile in a tenth of the time, where there is little to compute.
+pub(crate) fn block_of_thread(rows: usize, cols: usize, work: usize) -> [u32; 3] {
     const THREADS: usize = 8;
+    /// Multiply-adds of about a millisecond.
+    const LITTLE: usize = 1 << 22;
     let rows = tile_m(rows).clamp(4, 16);
     // A step has a load for each row and each column of a block, those past the end too; one takes as long as some eight
     // multiply-adds, whose sums are in the cache. Widths are even: a load may bring two columns.
     let cost = |width: &usize| cols.div_ceil(width * THREADS) * (8 * (rows + width) + rows * width);
-    let width = [26, 20, 16, 12, 10, 8].into_iter().min_by_key(cost).unwrap_or(16);
+    let widths: &[usize] = if work < LITTLE { &[8] } else { &[26, 20, 16, 12, 10, 8] };
+    let width = widths.iter().copied().min_by_key(cost).unwrap_or(8);
     [rows as u32, width as u32, THREADS as u32]
 }
 

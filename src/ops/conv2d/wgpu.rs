@@ -96,13 +96,13 @@ mod grad_weight_in_registers {
     }
 }
 
-/// How the elements of a product with so many rows and columns are shared among threads.
-fn blocks(cx: &Cx, algorithm: Algorithm, channels: usize, cols: usize) -> Blocks {
+/// How the elements of a product with so many rows, columns and multiply-adds are shared among threads.
+fn blocks(cx: &Cx, algorithm: Algorithm, channels: usize, cols: usize, work: usize) -> Blocks {
     match algorithm {
         Algorithm::Tiled => Blocks::Tiles([16, 64, 16, 4, 1]),
         Algorithm::Blocked => Blocks::Tiles(tile(cx, channels)),
-        Algorithm::Registers => Blocks::Registers(block_of_thread(channels, cols)),
-        _ => Blocks::new(cx, channels, cols),
+        Algorithm::Registers => Blocks::Registers(block_of_thread(channels, cols, work)),
+        _ => Blocks::new(cx, channels, cols, work),
     }
 }
 
@@ -152,7 +152,8 @@ fn launch(
     let (kernel, [tile_m, tile_n], tuning) = match algorithm {
         Algorithm::Naive => (&naive::F32, [1, naive::THREADS], more.as_slice().into()),
         _ => {
-            let blocks = blocks(cx, algorithm, channels, pixels);
+            let depth = (params.in_channels * params.taps_down * params.taps_across) as usize;
+            let blocks = blocks(cx, algorithm, channels, pixels, channels * groups * pixels * depth);
             let kernel = match blocks {
                 Blocks::Tiles(_) => &gather::F32,
                 Blocks::Registers(_) if has_pairs(cx, &params, weight) => &in_pairs::F32,
@@ -404,7 +405,8 @@ impl Conv2dGradWeight {
         let params = grad_weight::GradWeightParams { x_first, dy_first, parts_first, ..params };
         let columns = (params.in_channels * params.kernel_height * params.kernel_width) as usize;
         let channels = params.out_channels as usize;
-        let blocks = blocks(cx, self.conv.algorithm, channels, columns);
+        let pixels = (params.batch * params.out_height * params.out_width) as usize;
+        let blocks = blocks(cx, self.conv.algorithm, channels, columns, channels * groups * columns * pixels);
         let [tile_m, tile_n] = blocks.tile();
         let tiles = [columns.div_ceil(tile_n) as u32, channels.div_ceil(tile_m) as u32];
         let grid = [tiles[0], tiles[1], groups as u32 * params.splits];
