@@ -50,7 +50,7 @@ pub use concat::{concat, narrow, pad};
 pub use conv1d::{Conv1d, conv1d, crop2d, pad2d};
 pub use conv2d::{Conv2d, conv2d, conv2d_fused};
 pub use convert::convert;
-pub use cross_attention::cross_attention;
+pub use cross_attention::{cross_attention, cross_attention_with};
 pub use dropout::dropout;
 pub use elementwise::{
     add, add_relu, div, exp, full_like, log, mul, neg, relu, scale, sigmoid, sqrt, square, sub, swish, tanh,
@@ -58,7 +58,7 @@ pub use elementwise::{
 pub use expectation::{Estimator, expectation};
 pub use extract_patches::{Corners, extract_patches, place_patches};
 pub use fold_queries::fold_queries;
-pub use gated_attention::gated_attention;
+pub use gated_attention::{gated_attention, gated_attention_with};
 pub use gather::{gather, scatter_add};
 pub use image::{normalize_image, to_unit};
 pub use l2_normalize::l2_normalize;

@@ -2,12 +2,12 @@
 
 use super::{CrossAttention, CrossAttentionGrad, Sizes};
 use crate::{
-    DType,
+    DType, Precision,
     cuda::{
         ATTENTION_SCORES_F32, ATTENTION_SOFTMAX_F32, ATTENTION_SOFTMAX_GRAD_F32, Argument, Cx, Grid, In,
         Kernel, Out, parts,
     },
-    device::{Meta, Op},
+    device::{Meta, Op, Product},
     error::{Error, Result},
     ops::dropout::Dropout,
 };
@@ -65,18 +65,28 @@ fn sizes(op: &CrossAttention, name: &'static str, ins: &[In]) -> Result<Sizes> {
     op.sizes(name, &metas)
 }
 
+/// The words of scratch of a product with operands of this precision.
+pub(in crate::ops) fn rounded_parts(precision: Option<Precision>) -> impl Fn(&Product) -> usize {
+    move |product| parts(&product.precision(precision.unwrap_or_default()))
+}
+
 impl CrossAttention {
     /// Bytes for what no result keeps.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
+        let parts = rounded_parts(self.precision);
         self.sizes(Self::NAME, ins).map_or(0, |s| self.areas(&s, parts).bytes())
+    }
+
+    fn rounded(&self, product: Product) -> Product {
+        product.precision(self.precision.unwrap_or_default())
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let s = sizes(self, Self::NAME, ins)?;
-        let [own_p, own_z, o, masked, parts] = self.areas(&s, parts).arguments(cx);
+        let [own_p, own_z, o, masked, parts] = self.areas(&s, rounded_parts(self.precision)).arguments(cx);
         let (p, z) = if self.keep { ((&outs[2]).into(), (&outs[3]).into()) } else { (own_p, own_z) };
         let [x, u, wv, wo] = [0, 1, 2, 3].map(|at| Argument::from(&ins[at]));
-        cx.product(&s.to_logits(0), [u, x, p])?;
+        cx.product(&self.rounded(s.to_logits(0)), [u, x, p])?;
         let dropout = self.dropout.as_ref();
         let (masked, weights) = dropout.map_or((Argument::NONE, p), |_| (masked, masked));
         let params = AttentionParams::new(cx, [s.batch, s.rows(), s.inputs], dropout)?;
@@ -84,15 +94,16 @@ impl CrossAttention {
         cx.launch(ATTENTION_SOFTMAX_F32, grid, &[p, masked], &params)?;
         let grid = Grid::over(s.batch * s.inputs, ATTENTION_SCORES_F32.threads as usize);
         cx.launch(ATTENTION_SCORES_F32, grid, &[p, (&outs[1]).into()], &params)?;
-        cx.product_in_parts(&s.to_sums(), [weights, x, z], Argument::NONE, parts)?;
-        cx.product(&s.to_values(), [z, wv, o])?;
-        cx.product(&s.to_outputs(), [o, wo, (&outs[0]).into()])
+        cx.product_in_parts(&self.rounded(s.to_sums()), [weights, x, z], Argument::NONE, parts)?;
+        cx.product(&self.rounded(s.to_values()), [z, wv, o])?;
+        cx.product(&self.rounded(s.to_outputs()), [o, wo, (&outs[0]).into()])
     }
 }
 
 impl CrossAttentionGrad {
     /// Bytes for what lies between the gradients.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
+        let parts = rounded_parts(self.attention.precision);
         self.attention.sizes(Self::NAME, ins).map_or(0, |s| self.areas(&s, DType::F32, parts).bytes())
     }
 
@@ -104,25 +115,29 @@ impl CrossAttentionGrad {
         let [x, u, wv, wo, p, z, dy, dscores] = [x, u, wv, wo, p, z, dy, dscores].map(Argument::from);
         let mut outs = outs.iter().map(Argument::from);
         let [dx, du, dwv, dwo] = self.wants.map(|wanted| if wanted { outs.next() } else { None });
-        let [o, d_o, dz, ds, masked, parts, _] = self.areas(&s, DType::F32, parts).arguments(cx);
-        let in_parts = |product, operands| cx.product_in_parts(&product, operands, Argument::NONE, parts);
+        let [o, d_o, dz, ds, masked, parts, _] =
+            self.areas(&s, DType::F32, rounded_parts(self.attention.precision)).arguments(cx);
+        let rounded = |product| self.attention.rounded(product);
+        let in_parts =
+            |product, operands| cx.product_in_parts(&rounded(product), operands, Argument::NONE, parts);
+        let whole = |product, operands| cx.product(&rounded(product), operands);
         if let Some(dwo) = dwo {
-            cx.product(&s.to_values(), [z, wv, o])?;
+            whole(s.to_values(), [z, wv, o])?;
             in_parts(s.grad_wo(), [dy, o, dwo])?;
         }
         if !self.to_inputs() && dwv.is_none() {
             return Ok(());
         }
-        cx.product(&s.grad_values(), [dy, wo, d_o])?;
+        whole(s.grad_values(), [dy, wo, d_o])?;
         if let Some(dwv) = dwv {
             in_parts(s.grad_wv(), [d_o, z, dwv])?;
         }
         if !self.to_inputs() {
             return Ok(());
         }
-        cx.product(&s.grad_z(), [d_o, wv, dz])?;
+        whole(s.grad_z(), [d_o, wv, dz])?;
         let image = s.rows() * s.features;
-        cx.product(&s.to_logits(image), [dz, x, ds])?;
+        whole(s.to_logits(image), [dz, x, ds])?;
         let dropout = self.attention.dropout.as_ref();
         let params = AttentionParams::new(cx, [s.batch, s.rows(), s.inputs], dropout)?;
         let grid = rows_of(cx, ATTENTION_SOFTMAX_GRAD_F32, s.batch * s.rows(), s.inputs)?;
@@ -131,8 +146,8 @@ impl CrossAttentionGrad {
             in_parts(s.grad_u(), [ds, x, du])?;
         }
         if let Some(dx) = dx {
-            cx.product(&s.grad_x(image), [masked, dz, dx])?;
-            cx.product(&s.grad_x(0).add(), [ds, u, dx])?;
+            whole(s.grad_x(image), [masked, dz, dx])?;
+            whole(s.grad_x(0).add(), [ds, u, dx])?;
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ mod tests;
 pub(in crate::ops) mod wgpu;
 
 use crate::{
-    DType, DeviceKind,
+    DType, DeviceKind, Precision,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{axes, check_dtypes, dropout::Dropout, float, fold_queries, fold_queries::split_heads},
@@ -51,6 +51,8 @@ pub struct CrossAttention {
     pub dropout: Option<Dropout>,
     /// Whether `p` and `z`, which the gradient needs, are results.
     pub keep: bool,
+    /// How the operands of its matrix products are rounded; `None`: as they are.
+    pub precision: Option<Precision>,
 }
 
 /// The sizes of one run.
@@ -213,6 +215,34 @@ pub fn cross_attention(
     heads: usize,
     dropout: Option<(f32, &mut Rng)>,
 ) -> Result<(Tensor, Tensor)> {
+    cross_attention_with(None, x, q, weights, heads, dropout)
+}
+
+/// As [`cross_attention`], with operands of its products (logits, weighted sums, values, outputs, and those of the gradients)
+/// that are rounded as `precision` says, or as the device is set to. Queries are folded in f32 first; softmax, scores and
+/// sums are f32.
+///
+/// ```
+/// use foveate::{Device, Precision, Tensor, ops};
+/// # fn main() -> foveate::Result<()> {
+/// let x = Tensor::from_slice(&[1.0_f32, 0.0, 0.0, 3.0], [1, 2, 2], &Device::Cpu)?;
+/// let (q, w) = (Tensor::zeros([1, 2], &Device::Cpu)?, Tensor::zeros([2, 2], &Device::Cpu)?);
+/// let (_, scores) = ops::cross_attention_with(Some(Precision::F32), &x, &q, [&w; 4], 2, None)?;
+/// assert_eq!(scores.to_vec::<f32>()?, [0.5, 0.5]);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// Those of `cross_attention`, and [`Error::Unsupported`] for a precision that the device does not have.
+pub fn cross_attention_with(
+    precision: Option<Precision>,
+    x: &Tensor,
+    q: &Tensor,
+    weights: [&Tensor; 4],
+    heads: usize,
+    dropout: Option<(f32, &mut Rng)>,
+) -> Result<(Tensor, Tensor)> {
+    let precision = Some(Precision::resolve(CrossAttention::NAME, precision, &x.device())?);
     let [wq, wk, wv, wo] = weights;
     let u = fold_queries(q, wq, wk, heads)?;
     let count = match *x.dims() {
@@ -221,7 +251,8 @@ pub fn cross_attention(
     };
     let dropout = dropout.map(|(p, rng)| Dropout { p, words: rng.reserve(count as u64) });
     let ins = [x, &u, wv, wo];
-    let attention = CrossAttention { heads, dropout, keep: ins.iter().any(|t| t.is_watched()) };
+    let keep = ins.iter().any(|t| t.is_watched());
+    let attention = CrossAttention { heads, dropout, keep, precision };
     let outs = apply(&attention, &ins, |save| grad::AttentionGrad {
         attention,
         ins: [0, 1, 2, 3].map(|at| save.input(at)),

@@ -28,7 +28,7 @@ fn attention_matches_its_specification() {
         let ins: Vec<&Tensor> = ins.iter().collect();
         for dropout in [None, dropout(0.1), dropout(0.7)] {
             for keep in [false, true] {
-                judge_in_both(&CrossAttention { heads: sizes[3], dropout, keep }, &ins);
+                judge_in_both(&CrossAttention { heads: sizes[3], dropout, keep, precision: None }, &ins);
             }
         }
     }
@@ -39,7 +39,7 @@ fn gradients_match_their_specification() {
     for &sizes in SIZES {
         let ins = operands(sizes);
         for dropout in [None, dropout(0.3)] {
-            let attention = CrossAttention { heads: sizes[3], dropout, keep: true };
+            let attention = CrossAttention { heads: sizes[3], dropout, keep: true, precision: None };
             let outs = crate::device::run(&attention, &ins.each_ref()).unwrap();
             let (dy, dscores) = (random(outs[0].dims(), 5), random(outs[1].dims(), 6));
             let mut all: Vec<&Tensor> = ins.iter().collect();

@@ -4,11 +4,10 @@ use super::{GatedAttention, GatedAttentionGrad, Sizes};
 use crate::{
     cuda::{
         Argument, Cx, GATE_F32, GATE_GRAD_F32, GATED_LOGIT_GRAD_F32, GATED_WEIGHT_GRAD_F32, Grid, In, Out,
-        parts,
     },
     device::{Meta, Op},
     error::{Error, Result},
-    ops::cross_attention::cuda::softmax_rows,
+    ops::cross_attention::cuda::{rounded_parts, softmax_rows},
 };
 use bytemuck::NoUninit;
 
@@ -44,7 +43,7 @@ impl GatedAttention {
     /// Bytes for the hidden layer, unless it is kept, and the parts of sums.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
         let s = Sizes::of(Self::NAME, &ins[0], [&ins[1], &ins[3]], &[&ins[5]]);
-        s.map_or(0, |s| self.areas(&s, parts).bytes())
+        s.map_or(0, |s| self.areas(&s, rounded_parts(self.precision)).bytes())
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
@@ -52,15 +51,17 @@ impl GatedAttention {
             return Err(Error::argument(Self::NAME, "takes six operands"));
         };
         let s = Sizes::of(Self::NAME, &h.meta(), [&v.meta(), &u.meta()], &[&w.meta()])?;
-        let [own_t, own_s, parts] = self.areas(&s, parts).arguments(cx);
+        let [own_t, own_s, parts] = self.areas(&s, rounded_parts(self.precision)).arguments(cx);
         let (t, sigmoid) = if self.keep { ((&outs[2]).into(), (&outs[3]).into()) } else { (own_t, own_s) };
         let (y, a) = (Argument::from(&outs[0]), Argument::from(&outs[1]));
-        cx.product(&s.layer(), [h.into(), v.into(), t])?;
-        cx.product(&s.layer(), [h.into(), u.into(), sigmoid])?;
+        let precision = self.precision.unwrap_or_default();
+        let layer = s.layer().precision(precision);
+        cx.product(&layer, [h.into(), v.into(), t])?;
+        cx.product(&layer, [h.into(), u.into(), sigmoid])?;
         let pointers = [t, sigmoid, bv.into(), bu.into(), w.into(), a];
         cx.launch(GATE_F32, Grid::over(s.rows(), INSTANCES), &pointers, &GatedParams::new(cx, &s)?)?;
         softmax_rows(cx, a, s.batch, s.instances)?;
-        cx.product_in_parts(&s.pool(), [a, h.into(), y], Argument::NONE, parts)
+        cx.product_in_parts(&s.pool().precision(precision), [a, h.into(), y], Argument::NONE, parts)
     }
 }
 
@@ -68,7 +69,7 @@ impl GatedAttentionGrad {
     /// Bytes for what lies between the gradients.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
         let s = Sizes::of(Self::NAME, &ins[0], [&ins[1], &ins[2]], &[&ins[3]]);
-        s.map_or(0, |s| self.areas(&s, parts).bytes())
+        s.map_or(0, |s| self.areas(&s, rounded_parts(self.precision)).bytes())
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
@@ -80,7 +81,8 @@ impl GatedAttentionGrad {
         let [h, v, u, w, a, t, sigmoid, dy, da] = [h, v, u, w, a, t, sigmoid, dy, da].map(Argument::from);
         let mut outs = outs.iter().map(Argument::from);
         let [dh, dv, dbv, du, dbu, dw] = self.wants.map(|wanted| if wanted { outs.next() } else { None });
-        let [dl, to_tanh, to_sigmoid, sums, parts] = self.areas(&s, parts).arguments(cx);
+        let [dl, to_tanh, to_sigmoid, sums, parts] =
+            self.areas(&s, rounded_parts(self.precision)).arguments(cx);
         let (_, runs) = s.runs();
         cx.launch(GATED_WEIGHT_GRAD_F32, Grid::over(s.rows(), INSTANCES), &[h, dy, da, dl], &params)?;
         cx.launch(GATED_LOGIT_GRAD_F32, Grid::blocks([s.batch, 1, 1]), &[a, dl], &params)?;
@@ -91,15 +93,18 @@ impl GatedAttentionGrad {
                 cx.sum_parts(sums.after_words(which * runs * s.hidden), sum, runs, s.hidden)?;
             }
         }
+        let precision = self.precision.unwrap_or_default();
+        let to_matrix = s.to_matrix().precision(precision);
         for (matrix, gradient) in [(dv, to_tanh), (du, to_sigmoid)] {
             if let Some(matrix) = matrix {
-                cx.product_in_parts(&s.to_matrix(), [gradient, h, matrix], Argument::NONE, parts)?;
+                cx.product_in_parts(&to_matrix, [gradient, h, matrix], Argument::NONE, parts)?;
             }
         }
         if let Some(dh) = dh {
-            cx.product(&s.spread(), [a, dy, dh])?;
-            cx.product(&s.to_instances().add(), [to_tanh, v, dh])?;
-            cx.product(&s.to_instances().add(), [to_sigmoid, u, dh])?;
+            let to_instances = s.to_instances().add().precision(precision);
+            cx.product(&s.spread().precision(precision), [a, dy, dh])?;
+            cx.product(&to_instances, [to_tanh, v, dh])?;
+            cx.product(&to_instances, [to_sigmoid, u, dh])?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 
 use super::GatedAttentionGrad;
 use crate::{
-    DType, check,
+    DType, Precision, check,
     device::run,
     error::Result,
     tape::{Backward, Given, Gradients},
@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 #[derive(Debug)]
 pub(super) struct GatedGrad {
+    pub(super) precision: Option<Precision>,
     /// h, v, u, w
     pub(super) ins: [Tensor; 4],
     /// The weights, the tanh and the sigmoid.
@@ -31,7 +32,8 @@ impl Backward for GatedGrad {
         let dy = given(0, h.dims().without(1))?;
         let da = given(1, weights.dims())?;
         let wants = [0, 1, 2, 3, 4, 5].map(|at| to.wants(at));
-        let grads = run(&GatedAttentionGrad { wants }, &[h, v, u, w, weights, t, s, &dy, &da])?;
+        let op = GatedAttentionGrad { wants, precision: self.precision };
+        let grads = run(&op, &[h, v, u, w, weights, t, s, &dy, &da])?;
         for (at, gradient) in (0..6).filter(|at| wants[*at]).zip(grads) {
             to.give(at, || Ok(gradient))?;
         }

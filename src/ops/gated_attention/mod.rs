@@ -15,7 +15,7 @@ mod tests;
 mod wgpu;
 
 use crate::{
-    DType, DeviceKind,
+    DType, DeviceKind, Precision,
     device::{Meta, Metas, Op},
     error::{Error, Result},
     ops::{axes, check_dtypes},
@@ -31,6 +31,8 @@ use smallvec::smallvec;
 pub struct GatedAttention {
     /// Whether the tanh and the sigmoid, which the gradient needs, are results.
     pub keep: bool,
+    /// How the operands of its matrix products are rounded; `None`: as they are.
+    pub precision: Option<Precision>,
 }
 
 /// The sizes of one run.
@@ -103,6 +105,8 @@ impl Op for GatedAttention {
 pub struct GatedAttentionGrad {
     /// Which gradients of h, v, bv, u, bu, w to compute.
     pub wants: [bool; 6],
+    /// How the operands of its matrix products are rounded; `None`: as they are.
+    pub precision: Option<Precision>,
 }
 
 impl Op for GatedAttentionGrad {
@@ -164,9 +168,37 @@ pub fn gated_attention(
     bu: &Tensor,
     w: &Tensor,
 ) -> Result<(Tensor, Tensor)> {
+    gated_attention_with(None, h, [v, bv, u, bu, w])
+}
+
+/// As [`gated_attention`], for `[v, bv, u, bu, w]`, with operands of its products (the two layers, the weighted sum, and those
+/// of the gradients) that are rounded as `precision` says, or as the device is set to. The logits, the softmax, the gradient of
+/// the attention weights and all sums are f32.
+///
+/// ```
+/// use foveate::{Device, Precision, Tensor, ops};
+/// # fn main() -> foveate::Result<()> {
+/// let h = Tensor::from_slice(&[1.0_f32, 3.0], [1, 2, 1], &Device::Cpu)?;
+/// let (matrix, vector) = (Tensor::zeros([3, 1], &Device::Cpu)?, Tensor::zeros([3], &Device::Cpu)?);
+/// let layers = [&matrix, &vector, &matrix, &vector, &vector];
+/// let (y, _) = ops::gated_attention_with(Some(Precision::F32), &h, layers)?;
+/// assert_eq!(y.to_vec::<f32>()?, [2.0]);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// Those of `gated_attention`, and [`Error::Unsupported`] for a precision that the device does not have.
+pub fn gated_attention_with(
+    precision: Option<Precision>,
+    h: &Tensor,
+    layers: [&Tensor; 5],
+) -> Result<(Tensor, Tensor)> {
+    let precision = Some(Precision::resolve(GatedAttention::NAME, precision, &h.device())?);
+    let [v, bv, u, bu, w] = layers;
     let ins = [h, v, bv, u, bu, w];
-    let op = GatedAttention { keep: ins.iter().any(|t| t.is_watched()) };
+    let op = GatedAttention { keep: ins.iter().any(|t| t.is_watched()), precision };
     let outs = apply(&op, &ins, |save| grad::GatedGrad {
+        precision,
         ins: [0, 1, 3, 5].map(|at| save.input(at)),
         kept: [1, 2, 3].map(|at| save.output(at)),
     })?;

@@ -33,8 +33,8 @@ fn pool(x: &[Tensor]) -> Result<Vec<Tensor>> {
 fn pooling_and_its_gradient_match_their_specifications() {
     for &sizes in SIZES {
         let ins = operands(sizes);
-        judge(&GatedAttention { keep: false }, &ins.each_ref());
-        let op = GatedAttention { keep: true };
+        judge(&GatedAttention { keep: false, precision: None }, &ins.each_ref());
+        let op = GatedAttention { keep: true, precision: None };
         judge(&op, &ins.each_ref());
         let outs = crate::device::run(&op, &ins.each_ref()).unwrap();
         let (dy, da) = (random(outs[0].dims(), 7), random(outs[1].dims(), 8));
@@ -43,7 +43,7 @@ fn pooling_and_its_gradient_match_their_specifications() {
         for wants in
             [[true; 6], [true, false, false, false, false, false], [false, true, false, false, true, true]]
         {
-            judge(&GatedAttentionGrad { wants }, &all);
+            judge(&GatedAttentionGrad { wants, precision: None }, &all);
         }
     }
 }

@@ -117,7 +117,7 @@ proptest! {
         let features = width * heads;
         let (x, u) = (random([batch, inputs, features], seed), random([heads * queries, features], seed + 1));
         let (wv, wo) = (random([heads * value, features], seed + 2), random([outputs, heads * value], seed + 3));
-        let attention = CrossAttention { heads, dropout: None, keep: true };
+        let attention = CrossAttention { heads, dropout: None, keep: true, precision: None };
         judge(&attention, &[&x, &u, &wv, &wo]);
         let (q, wq, wk) = (random([queries, features], seed + 4), random([features, features], seed + 5), random([features, features], seed + 6));
         judge(&FoldQueries { heads }, &[&q, &wq, &wk]);
@@ -137,7 +137,7 @@ proptest! {
             random([batch, instances, features], seed), random([hidden, features], seed + 1), random([hidden], seed + 2),
             random([hidden, features], seed + 3), random([hidden], seed + 4), random([hidden], seed + 5),
         ];
-        judge(&GatedAttention { keep: true }, &operands.each_ref());
+        judge(&GatedAttention { keep: true, precision: None }, &operands.each_ref());
         differentiable(|t| {
             let (y, a) = ops::gated_attention(&t[0], &t[1], &t[2], &t[3], &t[4], &t[5])?;
             Ok(vec![y, a])

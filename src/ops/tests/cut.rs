@@ -82,8 +82,8 @@ fn attention() {
     let (wv, wo) = (random([values, d], 3), random([outputs, values], 4));
     let (dy, dscores) = (random([b, queries, outputs], 5), random([b, n], 6));
     for dropout in [None, Some(Dropout { p: 0.3, words: Rng::new(5).reserve(1 << 20) })] {
-        same(&devices, &CrossAttention { heads, dropout, keep: false }, &[&x, &u, &wv, &wo]);
-        let attention = CrossAttention { heads, dropout, keep: true };
+        same(&devices, &CrossAttention { heads, dropout, keep: false, precision: None }, &[&x, &u, &wv, &wo]);
+        let attention = CrossAttention { heads, dropout, keep: true, precision: None };
         let outs = same(&devices, &attention, &[&x, &u, &wv, &wo]);
         let op = CrossAttentionGrad { attention, wants: [true; 4] };
         same(&devices, &op, &[&x, &u, &wv, &wo, &outs[2], &outs[3], &dy, &dscores]);
@@ -114,7 +114,7 @@ fn tensors_of_16_bits() {
     let (x, u) = (random([b, n, d], 1), random([heads * queries, d], 2));
     let (wv, wo) = (random([values, d], 3), random([outputs, values], 4));
     let [x, u, wv, wo] = [x, u, wv, wo].map(|t| half(&t));
-    let attention = CrossAttention { heads, dropout: None, keep: true };
+    let attention = CrossAttention { heads, dropout: None, keep: true, precision: None };
     let outs = same(&devices, &attention, &[&x, &u, &wv, &wo]);
     let (dy, dscores) = (half(&random([b, queries, outputs], 5)), half(&random([b, n], 6)));
     let op = CrossAttentionGrad { attention, wants: [true; 4] };
@@ -150,9 +150,9 @@ fn pooling() {
     let (b, n, d, hidden) = (3, 500, 16, 12);
     let (h, v, u) = (random([b, n, d], 1), random([hidden, d], 2), random([hidden, d], 3));
     let [bv, bu, w] = [4, 5, 6].map(|seed| random([hidden], seed));
-    same(&devices, &GatedAttention { keep: false }, &[&h, &v, &bv, &u, &bu, &w]);
-    let outs = same(&devices, &GatedAttention { keep: true }, &[&h, &v, &bv, &u, &bu, &w]);
-    let op = GatedAttentionGrad { wants: [true; 6] };
+    same(&devices, &GatedAttention { keep: false, precision: None }, &[&h, &v, &bv, &u, &bu, &w]);
+    let outs = same(&devices, &GatedAttention { keep: true, precision: None }, &[&h, &v, &bv, &u, &bu, &w]);
+    let op = GatedAttentionGrad { wants: [true; 6], precision: None };
     let (dy, da) = (random([b, d], 7), random([b, n], 8));
     same(&devices, &op, &[&h, &v, &u, &w, &outs[1], &outs[2], &outs[3], &dy, &da]);
 }

@@ -109,6 +109,76 @@ fn other_operands_are_rounded_once() {
     });
 }
 
+/// The root mean square of the differences, as a share of that of `want`.
+fn distance(got: &Tensor, want: &Tensor) -> f64 {
+    let [got, want] = [got, want].map(|t| t.to_vec::<f32>().unwrap());
+    rms(got.iter().zip(&want).map(|(a, b)| f64::from(a - b))) / rms(want.iter().map(|&v| f64::from(v)))
+}
+
+/// Results of an attention in one tensor.
+fn joined(y: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    let [y, weights] = [y, weights].map(|t| ops::reshape(t, [t.dims().elements()]));
+    ops::concat(&[&y?, &weights?], 0)
+}
+
+/// One image of 70 inputs of 40 features, three queries, one head of 36 values, 20 outputs: x, q, wq, wk, wv, wo.
+const ATTENTION: [&[usize]; 6] = [&[1, 70, 40], &[3, 40], &[33, 40], &[33, 40], &[36, 40], &[20, 36]];
+
+/// Cross-attention of one image with one head as products of matrices.
+fn attention_of_products(precision: Precision, t: &[Tensor]) -> Result<Tensor> {
+    let product = |transpose_b, a: &Tensor, b: &Tensor| {
+        ops::matmul_with(MatMul { transpose_b, precision: Some(precision), ..MatMul::default() }, a, b)
+    };
+    let x = ops::reshape(&t[0], [70, 40])?;
+    let p = ops::softmax(&product(true, &ops::fold_queries(&t[1], &t[2], &t[3], 1)?, &x)?, -1)?;
+    let values = product(true, &product(false, &p, &x)?, &t[4])?;
+    joined(&product(true, &values, &t[5])?, &ops::mean(&p, &[0])?)
+}
+
+#[test]
+fn attention_rounds_the_operands_of_its_products() {
+    on_each(|device, precision| {
+        let attend = |precision| {
+            through(device, random, &ATTENTION, |t| {
+                let weights = [&t[2], &t[3], &t[4], &t[5]];
+                let (y, scores) = ops::cross_attention_with(Some(precision), &t[0], &t[1], weights, 1, None)?;
+                joined(&y, &scores)
+            })
+        };
+        let want = through(device, random, &ATTENTION, |t| attention_of_products(precision, t));
+        let (got, exact) = (attend(precision), attend(Precision::F32));
+        for (at, ((got, want), exact)) in got.iter().zip(&want).zip(&exact).enumerate() {
+            // A sum in another order may fall on the other side of a tie, which moves a single operand.
+            let (error, rounding) = (distance(got, want), distance(exact, want));
+            let place = format!("result {at} in {precision} on {device}");
+            assert!(rounding > 0.05 * precision.rounding(), "{place}: {rounding:e} from f32");
+            assert!(error < 0.1 * rounding, "{place}: {error:e} of {rounding:e}");
+        }
+    });
+}
+
+#[test]
+fn gated_attention_rounds_the_operands_of_its_products() {
+    let shapes: [&[usize]; 6] = [&[2, 70, 40], &[37, 40], &[37], &[37, 40], &[37], &[37]];
+    on_each(|device, precision| {
+        let pool = |precision| {
+            through(device, random, &shapes, |t| {
+                let layers = [&t[1], &t[2], &t[3], &t[4], &t[5]];
+                let (y, weights) = ops::gated_attention_with(Some(precision), &t[0], layers)?;
+                joined(&y, &weights)
+            })
+        };
+        let (got, again, exact) = (pool(precision), pool(precision), pool(Precision::F32));
+        for (at, ((got, again), exact)) in got.iter().zip(&again).zip(&exact).enumerate() {
+            let (place, error) = (format!("result {at} in {precision} on {device}"), distance(got, exact));
+            assert_eq!(bits(got), bits(again), "{place}: other bits when run again");
+            // Logits are sums of 37 terms whose factors are rounded, and weights grow with their powers.
+            assert!(error <= 8.0 * precision.rounding(), "{place}: {error:e}");
+            assert!(error >= 0.05 * precision.rounding(), "{place}: {error:e}");
+        }
+    });
+}
+
 #[test]
 fn a_device_s_precision_is_that_of_calls_that_name_none() {
     on_each(|device, precision| {
