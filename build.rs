@@ -36,7 +36,7 @@ mod cuda {
         println!("cargo::rerun-if-changed={}", folder.display());
         let modules = read_manifest(&read(&folder.join("MANIFEST.toml"))?)?;
         let (mut table, mut names, mut index) = (String::new(), String::new(), 0);
-        // The newest PTX version, and the newest GPU that some module is for.
+        // The newest PTX version, and the newest GPU that a module is for which all must load.
         let mut needs = (0, 0);
         for module in &modules {
             let path = folder.join(&module.ptx);
@@ -49,11 +49,15 @@ mod cuda {
                     path.display()
                 ));
             }
-            needs = needs.max((number(&ptx, ".version ")?, number(&ptx, ".target sm_")?));
+            let (version, target) = (number(&ptx, ".version ")?, number(&ptx, ".target sm_")?);
+            // With an `a` behind it, the target is the only one that has the module's instructions.
+            let only = ptx.contains(&format!(".target sm_{target}a"));
+            needs = (needs.0.max(version), if only { needs.1 } else { needs.1.max(target) });
+            let only = if only { format!("Some(({}, {}))", target / 10, target % 10) } else { "None".into() };
             let listed: Vec<String> = module.kernels.iter().map(|(name, _)| name.to_uppercase()).collect();
             let _ = writeln!(
                 table,
-                "    Module {{ name: {:?}, ptx: concat!(include_str!({path:?}), \"\\0\"), kernels: &[{}] }},",
+                "    Module {{ name: {:?}, only: {only}, ptx: concat!(include_str!({path:?}), \"\\0\"), kernels: &[{}] }},",
                 module.name,
                 listed.join(", ")
             );

@@ -6,8 +6,8 @@ use crate::{
 };
 use std::{fmt, str::FromStr};
 
-/// How the operands of a convolution, a layer, a matrix product or an attention are rounded before they are multiplied. Tensors stay
-/// f32, and so do sums; only what meets in a product has fewer digits, for the sake of a GPU's tensor cores.
+/// How the operands of a convolution, a layer, a matrix product or an attention are rounded before they are multiplied.
+/// Tensors stay f32, and so do sums; only what meets in a product has fewer digits, for the sake of a GPU's tensor cores.
 ///
 /// | | digits of the fraction | largest number | for |
 /// |---|---|---|---|

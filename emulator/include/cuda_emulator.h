@@ -80,6 +80,16 @@ struct Atomic {
     ~Atomic() {}
 #endif
 };
+// A copy of 16 bytes that the thread that runs has begun and not waited for; without a source, zeros.
+struct Copy {
+    void* to;
+    const void* from;
+};
+void begin_copy(void* to, const void* from);
+// Ends a group of copies.
+void commit_copies();
+// The next copy of the groups before the `left` newest, to be made now; null when there is none.
+const Copy* next_copy(unsigned left);
 // Ends the launch with a report.
 [[noreturn]] void trap(const char* what, Place place);
 

@@ -154,8 +154,7 @@ API cuDeviceGetAttribute(int* value, int attribute, int device) {
         {82, 65536}, {83, 0}, {95, 0}, {97, (int)SHARED_OPT_IN}, {106, 32}, {111, 1024}, {115, 0},
     };
     if (attribute == 75 || attribute == 76) {
-        int capability = set_by("FOVEATE_EMULATOR_CAPABILITY", 10 * MAJOR + MINOR);
-        return *value = attribute == 75 ? capability / 10 : capability % 10, SUCCESS;
+        return *value = attribute == 75 ? capability() / 10 : capability() % 10, SUCCESS;
     }
     auto found = values.find(attribute);
     return *value = found == values.end() ? 0 : found->second, SUCCESS;

@@ -85,6 +85,11 @@ int read_entry(Scan scan, Module& module) {
 
 void add_kernel(const Kernel& kernel) { kernels()[kernel.name] = kernel; }
 
+int capability() {
+    const char* text = getenv("FOVEATE_EMULATOR_CAPABILITY");
+    return text ? atoi(text) : 10 * MAJOR + MINOR;
+}
+
 int read_ptx(const char* ptx, Module& module) {
     Scan scan{ptx};
     if (!scan.skip_to(".version")) return fail(INVALID_IMAGE, "the image is not PTX text");
@@ -99,7 +104,10 @@ int read_ptx(const char* ptx, Module& module) {
     }
     int sm = 0;
     if (!scan.skip_to(".target") || sscanf(scan.at, " sm_%d", &sm) != 1) return fail(INVALID_PTX, "PTX without a target");
-    if (sm > MAJOR * 10 + MINOR) return fail(INVALID_PTX, "PTX for sm_" + std::to_string(sm) + ", the device is sm_80");
+    bool only = false;
+    for (const char* at = scan.at; *at && *at != '\n' && *at != ','; at++) only = only || *at == 'a';
+    int own = capability();
+    if (only ? sm != own : sm > own) return fail(INVALID_PTX, "PTX for sm_" + std::to_string(sm) + ", the device is sm_" + std::to_string(own));
     while (scan.skip_to(".entry ")) {
         if (int code = read_entry(scan, module)) return code;
     }

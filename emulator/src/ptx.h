@@ -29,6 +29,9 @@ struct Module {
     std::map<std::string, Function> functions;
 };
 
+// The compute capability, times ten: FOVEATE_EMULATOR_CAPABILITY, or 80.
+int capability();
+
 // Reads PTX text, and holds each entry point against the kernel of that name which was compiled for the host: it must
 // exist, with parameters of the same sizes. Returns a code of the driver.
 int read_ptx(const char* ptx, Module& module);

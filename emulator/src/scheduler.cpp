@@ -7,6 +7,7 @@
 
 #include "scheduler.h"
 #include "checks.h"
+#include "copies.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -153,6 +154,7 @@ void enter() {
     __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_bytes);
 #endif
     kernel->run(kernel_parameters);
+    if (copies::left(current->number)) give_up("thread " + text(current->thread) + " ended with copies that it did not wait for");
     current->state = State::done;
     give_way(true);
     abort();  // a finished fiber is not resumed
@@ -415,6 +417,8 @@ std::string text(Index i) {
     return "(" + std::to_string(i.x) + ", " + std::to_string(i.y) + ", " + std::to_string(i.z) + ")";
 }
 
+unsigned thread_number() { return current->number; }
+
 bool order_is_known() { return read_order().known; }
 
 uint64_t meet(Meeting kind, unsigned mask, uint64_t value, unsigned argument, unsigned width, Place place) {
@@ -480,6 +484,7 @@ std::string launch(const Kernel& which, void** parameters, Index grid, Index blo
                 block_index = {x, y, z};
                 poison_shared(dynamic_bytes);
                 checks::start_block();
+                copies::start_block(threads);
                 for (unsigned i = 0; i < threads; i++) {
                     Fiber& f = *fibers[i];
                     f.number = i;

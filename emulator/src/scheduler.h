@@ -9,6 +9,8 @@ namespace emulator {
 // Thread order between meeting points, from FOVEATE_EMULATOR_ORDER: `forward`, `reversed` or `shuffled[:seed]`.
 bool order_is_known();
 
+// The thread that runs, counted within its block.
+unsigned thread_number();
 // "(1, 0, 0)".
 std::string text(Index index);
 // Ends the launch with this report. Called by a thread of the kernel.

@@ -1,14 +1,14 @@
 // The tile of product.cuh on tensor cores: operands are rounded to `Words` (mma.cuh) on the way to shared memory, sums are
-// f32. Eight warps, two along m and four along n, have 32 by 32 results each, as 2 by 4 products of an mma instruction.
-// Sums are in the order of the instruction: equal on every run, but not those of FmaTile.
+// f32. Eight warps, two along m and four along n, have 16 UNITS by 32 results each, as UNITS by 4 products of an mma
+// instruction. Sums are in the order of the instruction: equal on every run and for any UNITS, but not those of FmaTile.
 #pragma once
 #include "mma.cuh"
 #include "product.cuh"
 
-template <typename Words>
+template <typename Words, u32 UNITS = 2>
 struct TensorTile {
-    static constexpr u32 ROWS = 4, COLS = 8, RUN = 2;
-    static constexpr u32 M = 64;
+    static constexpr u32 ROWS = 2 * UNITS, COLS = 8, RUN = 2;
+    static constexpr u32 M = 32 * UNITS;
     static constexpr u32 DEPTH = 16;                    // words along k
     static constexpr u32 K = DEPTH * Words::NUMBERS;    // 32 numbers of 16 bits, 16 of TF32
     static constexpr u32 EACH = Words::NUMBERS;
@@ -16,10 +16,13 @@ struct TensorTile {
     // Words between rows: eight rows, four words of each, lie in different banks.
     static constexpr u32 PITCH = DEPTH + 4;
 
-    struct Memory {
-        alignas(16) u32 left[2][M][PITCH];
-        alignas(16) u32 right[2][TILE_N][PITCH];  // a row for each column of the tile
+    // A tile of both operands for each stage.
+    template <u32 STAGES>
+    struct Stages {
+        alignas(16) u32 left[STAGES][M][PITCH];
+        alignas(16) u32 right[STAGES][TILE_N][PITCH];  // a row for each column of the tile
     };
+    typedef Stages<2> Memory;
 
     float c[ROWS][COLS];  // c[2 i + a][2 j + b]: product (i, j) of the warp, as mma.cuh lays it out
 
@@ -42,20 +45,21 @@ struct TensorTile {
         store_words<RIGHT_EACH / EACH>(memory.right[which], operands.right_spread(), right);
     }
 
-    __device__ void multiply(const Memory& memory, u32 which) {
+    template <u32 STAGES>
+    __device__ void multiply(const Stages<STAGES>& memory, u32 which) {
 #pragma unroll
         for (u32 word = 0; word < DEPTH; word += 8) {
-            u32 a[2][4], b[4 * 2];
+            u32 a[UNITS][4], b[4 * 2];
             // Matrices of a: rows 0..8 and 8..16, then the same rows four words on.
             const u32* rows = memory.left[which][warp_row() + lane() % 16] + word + lane() / 16 * 4;
 #pragma unroll
-            for (u32 i = 0; i < 2; i++) load_matrices(a[i], rows + i * 16 * PITCH);
+            for (u32 i = 0; i < UNITS; i++) load_matrices(a[i], rows + i * 16 * PITCH);
             // Matrices of b: columns 0..8, the same four words on, then columns 8..16.
             const u32* columns = memory.right[which][warp_column() + lane() / 16 * 8 + lane() % 8] + word + lane() / 8 % 2 * 4;
 #pragma unroll
             for (u32 j = 0; j < 4; j += 2) load_matrices(b + 2 * j, columns + j * 8 * PITCH);
 #pragma unroll
-            for (u32 i = 0; i < 2; i++)
+            for (u32 i = 0; i < UNITS; i++)
 #pragma unroll
                 for (u32 j = 0; j < 4; j++) accumulate(i, j, a[i], b + 2 * j);
         }
@@ -63,7 +67,7 @@ struct TensorTile {
 
 private:
     static __device__ u32 lane() { return threadIdx.x % WARP; }
-    static __device__ u32 warp_row() { return threadIdx.x / WARP / 4 * 32; }
+    static __device__ u32 warp_row() { return threadIdx.x / WARP / 4 * (16 * UNITS); }
     static __device__ u32 warp_column() { return threadIdx.x / WARP % 4 * 32; }
 
     __device__ void accumulate(u32 i, u32 j, const u32* a, const u32* b) {

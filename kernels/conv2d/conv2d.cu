@@ -8,99 +8,13 @@
 // where ci and co run over one group of channels. All three are one tiled product whose image operand is gathered on
 // the way to shared memory (gathered.cuh); the groups are further blocks along z. Pixels of a batch, taps of a channel
 // times channels, and elements of one plane are below 2^31; a tensor may have more elements.
-#include "gathered.cuh"
+#include "forward.cuh"
 
-struct Conv2dParams {
-    u32 batch;
-    u32 in_channels;
-    u32 height;
-    u32 width;
-    u32 out_channels;
-    u32 out_height;
-    u32 out_width;
-    u32 groups;
-    u32 kernel_height;
-    u32 kernel_width;
-    u32 stride_height;
-    u32 stride_width;
-    u32 pad_top;
-    u32 pad_left;
-};
-
-struct Conv2dFusedParams {
-    Conv2dParams conv;
-    u32 relu;  // 1: negative results become zero
-};
-
-// Grid (ceil(B * Ho * Wo / TILE_N), ceil(Co / groups / T::M), groups).
-template <typename T, typename Pixel>
-__device__ inline void convolve(ProductMemory<T>& memory, const Pixel* __restrict__ x, const float* __restrict__ weight,
-                                const float* __restrict__ bias, const float* __restrict__ residual,
-                                float* __restrict__ y, const Conv2dParams& p, bool relu) {
-    u32 out_plane = p.out_height * p.out_width, in_plane = p.height * p.width;
-    u32 taps = p.kernel_height * p.kernel_width;
-    u32 ins = p.in_channels / p.groups, outs = p.out_channels / p.groups;  // of the group
-    u32 first_in = blockIdx.z * ins, first_out = blockIdx.z * outs;
-    u32 depth = ins * taps;
-    u32 pixels = p.batch * out_plane;
-    u32 tile_n = blockIdx.x * TILE_N, tile_m = blockIdx.y * T::M;
-
-    u32 n = tile_n + threadIdx.x % TILE_N;
-    u32 image = n / out_plane, pixel = n % out_plane;
-    i32 top = (i32)(pixel / p.out_width * p.stride_height) - (i32)p.pad_top;
-    i32 left = (i32)(pixel % p.out_width * p.stride_width) - (i32)p.pad_left;
-    i64 of_image = ((i64)image * p.in_channels + first_in) * in_plane + (i64)top * p.width + left;
-
-    Factors<Pixel> factors = {weight + (u64)first_out * depth, x, depth, outs, p.height, p.width};
-    T tile;
-    multiply(tile, memory, factors, tile_m, {of_image, top, left}, n < pixels, 0, depth, [&](u32 k) {
-        u32 channel = k / taps, r = k % taps / p.kernel_width, s = k % p.kernel_width;
-        return Step{(i64)k, (i64)channel * in_plane + r * p.width + s, (i32)r, (i32)s};
-    });
-
-#pragma unroll
-    for (u32 j = 0; j < T::COLS; j++) {
-        u32 at = tile_n + T::column(j);
-        if (at >= pixels) break;
-        u64 first = ((u64)(at / out_plane) * p.out_channels + first_out) * out_plane + at % out_plane;
-#pragma unroll
-        for (u32 r = 0; r < T::ROWS; r++) {
-            u32 m = tile_m + T::row(r);
-            if (m >= outs) break;
-            u64 to = first + (u64)m * out_plane;
-            float value = bias ? tile.c[r][j] + bias[first_out + m] : tile.c[r][j];
-            if (residual) value += residual[to];
-            y[to] = relu && value < 0.0f ? 0.0f : value;
-        }
-    }
-}
-
-#define CONV2D(name, T)                                                                     \
-    extern "C" __global__ void __launch_bounds__(THREADS)                                   \
-    name(const float* __restrict__ x,      /* (B, Ci, H, W) */                              \
-         const float* __restrict__ weight, /* (Co, Ci / groups, kh, kw) */                  \
-         const float* __restrict__ bias,   /* (Co), or null */                              \
-         float* __restrict__ y,            /* (B, Co, Ho, Wo) */                            \
-         Conv2dParams p) {                                                                  \
-        __shared__ ProductMemory<T> memory;                                                 \
-        convolve(memory, x, weight, bias, nullptr, y, p, false);                            \
-    }
 CONV2D(conv2d_f32, FmaTile<8>)
 CONV2D(conv2d_tf32, TensorTile<Tf32Words>)
 CONV2D(conv2d_f16, TensorTile<HalfWords>)
 CONV2D(conv2d_bf16, TensorTile<Bf16Words>)
 
-#define CONV2D_FUSED(name, T, Pixel)                                                        \
-    extern "C" __global__ void __launch_bounds__(THREADS)                                   \
-    name(const Pixel* __restrict__ x,        /* (B, Ci, H, W) */                            \
-         const float* __restrict__ weight,   /* (Co, Ci / groups, kh, kw) */                \
-         const float* __restrict__ bias,     /* (Co) */                                     \
-         const float* __restrict__ residual, /* (B, Co, Ho, Wo), or null */                 \
-         float* __restrict__ y,              /* (B, Co, Ho, Wo) */                          \
-         Conv2dFusedParams p) {                                                             \
-        __shared__ ProductMemory<T> memory;                                                 \
-        convolve(memory, x, weight, bias, residual, y, p.conv, p.relu);                     \
-    }
 CONV2D_FUSED(conv2d_fused_f32, FmaTile<8>, float)
 CONV2D_FUSED(conv2d_fused_tf32, TensorTile<Tf32Words>, float)
 CONV2D_FUSED(conv2d_fused_f16, TensorTile<HalfWords>, float)

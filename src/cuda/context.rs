@@ -21,7 +21,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -91,6 +91,7 @@ pub struct Cuda {
     pub(super) borrowed: Option<Arc<cust::stream::Stream>>,
     /// By [`Precision::index`].
     precision: AtomicUsize,
+    warpgroups: AtomicBool,
     pub(super) stream: Arc<CudaStream>,
     pub(super) context: Arc<CudaContext>,
 }
@@ -157,6 +158,31 @@ impl Cuda {
         self.precision.store(precision.index(), Ordering::Relaxed);
     }
 
+    /// Whether rounded products are made by warpgroups (`wgmma`) where there is such a kernel.
+    pub fn warpgroups(&self) -> bool {
+        self.warpgroups.load(Ordering::Relaxed)
+    }
+
+    /// From now on, convolutions and matrix products in TF32, f16 or bf16 that gather their operands are multiplied by
+    /// warpgroups, an instruction (`wgmma`) that compute capability 9.0 alone has, or no longer. The same numbers are rounded
+    /// and multiplied; a GPU may add them up in another order. These kernels have run on the emulator and on no GPU: so this
+    /// is off unless it is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] on a GPU of another compute capability.
+    pub fn set_warpgroups(&self, on: bool) -> Result<()> {
+        if on && self.capability != (9, 0) {
+            let (major, minor) = self.capability;
+            return Err(Error::Unsupported {
+                op: "set_warpgroups",
+                device: self.to_string(),
+                what: format!("wgmma is of compute capability 9.0, this is {major}.{minor}: leave it off"),
+            });
+        }
+        self.warpgroups.store(on, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// A device on a stream, in the stream's context.
     pub(super) fn on(stream: Arc<CudaStream>) -> Result<Self> {
         let context = stream.context().clone();
@@ -185,6 +211,7 @@ impl Cuda {
             #[cfg(feature = "cust")]
             borrowed: None,
             precision: AtomicUsize::new(Precision::F32.index()),
+            warpgroups: AtomicBool::new(false),
             stream,
             context,
         };
@@ -192,9 +219,14 @@ impl Cuda {
         Ok(device)
     }
 
-    /// Loads every embedded module and looks its kernels up.
+    /// Loads every embedded module that the GPU can have and looks its kernels up; those that it cannot have are null.
     fn load(&mut self) -> Result<()> {
         for embedded in MODULES {
+            if embedded.only.is_some_and(|only| only != self.capability) {
+                let none = embedded.kernels.iter().map(|_| Function(std::ptr::null_mut()));
+                self.functions.extend(none);
+                continue;
+            }
             // SAFETY: the text ends with a zero (build.rs adds it); `on` made the context current.
             let module = unsafe { module::load_data(embedded.ptx.as_ptr().cast()) };
             let module = module.map_err(|e| self.refused(embedded, e))?;

@@ -5,6 +5,8 @@
 pub(crate) struct Module {
     /// Its operation.
     pub(crate) name: &'static str,
+    /// The only compute capability that has its instructions, if it is not for all from the oldest on.
+    pub(crate) only: Option<(i32, i32)>,
     /// Its text, ended by a zero.
     pub(crate) ptx: &'static str,
     /// Its kernels, in the order of their indices.

@@ -245,6 +245,10 @@ impl Cx<'_> {
         list[pointers.len()] = std::ptr::from_ref(params).cast_mut().cast();
         self.device.bind(kernel.name)?;
         let function = self.device.functions[kernel.index].0;
+        if function.is_null() {
+            let what = format!("{} has instructions of another compute capability: use Auto", kernel.name);
+            return Err(Error::Unsupported { op: self.op, device: self.device.to_string(), what });
+        }
         let threads = (grid.threads.unwrap_or(kernel.threads), 1, 1);
         let stream = self.device.stream.cu_stream();
         self.device.launches.fetch_add(1, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use super::{
     Argument, Cx, Grid, Kernel, PRODUCT_16_F32, PRODUCT_32_F32, PRODUCT_64_F32, PRODUCT_BF16, PRODUCT_F16,
-    PRODUCT_SUM_F32, PRODUCT_TF32,
+    PRODUCT_SUM_F32, PRODUCT_TF32, PRODUCT_WGMMA_BF16, PRODUCT_WGMMA_F16, PRODUCT_WGMMA_TF32,
 };
 use crate::{
     Precision,
@@ -81,9 +81,12 @@ fn splits(product: &Product) -> usize {
     if tiles < TILES && tiles * pieces <= BLOCKS { pieces } else { 1 }
 }
 
-/// The kernel, and the rows of its tiles.
-fn kernel(product: &Product, splits: usize) -> (Kernel, usize) {
+/// The kernel, and the rows of its tiles; `warpgroups`: the one that multiplies by them.
+fn kernel(product: &Product, splits: usize, warpgroups: bool) -> (Kernel, usize) {
     match (product.precision, rows(product)) {
+        (Precision::Tf32, rows) if warpgroups => (PRODUCT_WGMMA_TF32, rows),
+        (Precision::F16, rows) if warpgroups => (PRODUCT_WGMMA_F16, rows),
+        (Precision::Bf16, rows) if warpgroups => (PRODUCT_WGMMA_BF16, rows),
         (Precision::Tf32, rows) => (PRODUCT_TF32, rows),
         (Precision::F16, rows) => (PRODUCT_F16, rows),
         (Precision::Bf16, rows) => (PRODUCT_BF16, rows),
@@ -127,7 +130,7 @@ impl Cx<'_> {
     ) -> Result<()> {
         let (a, b) = if product.swapped { (b, a) } else { (a, b) };
         let params = self.product_params(product, splits)?;
-        let (kernel, rows) = kernel(product, splits);
+        let (kernel, rows) = kernel(product, splits, self.device.warpgroups());
         let tiles = tiles(product, rows);
         self.launch(kernel, Grid::blocks([tiles * splits, 1, 1]), &[a, b, bias, c, parts], &params)?;
         if splits == 1 { Ok(()) } else { self.add_splits(&params, [parts, bias, c]) }

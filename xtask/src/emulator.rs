@@ -96,7 +96,7 @@ pub(crate) fn build(kind: Kind) -> Result<PathBuf> {
 
 /// The names of all kernels.
 pub(crate) fn kernels() -> Result<BTreeSet<String>> {
-    Ok(sources()?.iter().flat_map(|source| entry_points(&source.text)).collect())
+    Ok(sources()?.iter().flat_map(entry_points_of).collect())
 }
 
 /// As [`build`], of these kernels into this folder.
@@ -174,12 +174,13 @@ fn flags(kind: Kind) -> Vec<String> {
 
 /// The emulator's own files: in every build, and those of the checks.
 const STEMS: &[&str] =
-    &["driver", "memory", "ptx", "record", "scheduler", "shadow", "streams", "unsupported"];
+    &["copies", "driver", "memory", "ptx", "record", "scheduler", "shadow", "streams", "unsupported"];
 const CHECKS: &[&str] = &["checks", "lines"];
 /// What they include.
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 11] = [
     "include/cuda_emulator.h",
     "src/checks.h",
+    "src/copies.h",
     "src/driver.h",
     "src/lines.h",
     "src/memory.h",
@@ -227,7 +228,7 @@ fn units(sources: &[Source], objects: &Path, kind: Kind, flags: &[String]) -> Re
 fn wrapper(kernel: &Source) -> Result<String> {
     let (op, path) = (&kernel.op, kernel.path.display());
     let mut text = format!("#include \"cuda_emulator.h\"\nnamespace op_{op} {{\n#include \"{path}\"\n}}\n");
-    let names = entry_points(&kernel.text);
+    let names = entry_points_of(kernel);
     ensure!(!names.is_empty(), "{path} has no extern \"C\" __global__ function");
     for name in names {
         text +=
@@ -236,11 +237,17 @@ fn wrapper(kernel: &Source) -> Result<String> {
     Ok(text)
 }
 
-/// The names of a file's `extern "C" __global__` functions, those included that a macro of the file makes.
-fn entry_points(text: &str) -> Vec<String> {
-    let joined = text.replace("\\\n", " ");
-    let (macros, plain): (Vec<&str>, Vec<&str>) =
+fn entry_points_of(source: &Source) -> Vec<String> {
+    let headers: Vec<&str> = source.headers.values().map(String::as_str).collect();
+    entry_points(&source.text, &headers)
+}
+
+/// The names of a file's `extern "C" __global__` functions, those included that a macro of the file or of a header makes.
+fn entry_points(text: &str, headers: &[&str]) -> Vec<String> {
+    let [joined, headers] = [text, &headers.join("\n")].map(|text| text.replace("\\\n", " "));
+    let (mut macros, plain): (Vec<&str>, Vec<&str>) =
         joined.lines().partition(|line| line.trim_start().starts_with("#define"));
+    macros.extend(headers.lines().filter(|line| line.trim_start().starts_with("#define")));
     let mut found: Vec<String> = declared(&plain.join("\n")).map(str::to_owned).collect();
     for (name, parameters, body) in macros.iter().filter_map(|line| function_macro(line)) {
         for pattern in declared(body) {

@@ -41,7 +41,7 @@ pub(crate) fn sha256_of(parts: &[&[u8]]) -> String {
 
 /// A `.cu` file and every header it includes in quotes.
 pub(crate) struct Source {
-    /// Its folder's name, which is the operation's.
+    /// Its module's name: the operation's, which is its folder's; with the file's own behind it where that is another.
     pub(crate) op: String,
     /// The `.cu` file.
     pub(crate) path: PathBuf,
@@ -51,9 +51,16 @@ pub(crate) struct Source {
     pub(crate) headers: BTreeMap<String, String>,
     /// Hash of the source and its headers, with their names.
     pub(crate) sha256: String,
+    /// The virtual architecture that it is compiled for.
+    pub(crate) arch: &'static str,
 }
 
-/// All kernel sources, `kernels/<op>/<op>.cu`, by operation.
+/// What a `.cu` file is compiled for, and what one is that uses the instructions of compute capability 9.0 alone, whose name
+/// ends in `.90a.cu`.
+pub(crate) const ARCH: &str = "compute_80";
+pub(crate) const HOPPER: &str = "compute_90a";
+
+/// All kernel sources by module: `kernels/<op>/<op>.cu`, and `kernels/<op>/<part>.cu`, which is `<op>_<part>`.
 pub(crate) fn sources() -> Result<Vec<Source>> {
     let kernels = root().join("kernels");
     let mut found = Vec::new();
@@ -61,9 +68,15 @@ pub(crate) fn sources() -> Result<Vec<Source>> {
     for entry in entries {
         let folder = entry?.path();
         let Some(op) = folder.file_name().and_then(|n| n.to_str()).map(str::to_owned) else { continue };
-        let path = folder.join(format!("{op}.cu"));
-        if path.is_file() {
-            found.push(Source::read(&op, &path)?);
+        for file in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = file.path();
+            if path.extension().is_none_or(|kind| kind != "cu") {
+                continue;
+            }
+            let Some(part) = path.file_stem().and_then(|n| n.to_str()) else { continue };
+            let part = part.trim_end_matches(".90a");
+            let module = if part == op { op.clone() } else { format!("{op}_{part}") };
+            found.push(Source::read(&module, &path)?);
         }
     }
     found.sort_by(|a, b| a.op.cmp(&b.op));
@@ -99,7 +112,8 @@ impl Source {
             parts.extend([name.as_bytes(), header.as_bytes()]);
         }
         let sha256 = sha256_of(&parts);
-        Ok(Source { op: op.to_owned(), path: path.to_path_buf(), text, headers, sha256 })
+        let arch = if path.to_string_lossy().ends_with(".90a.cu") { HOPPER } else { ARCH };
+        Ok(Source { op: op.to_owned(), path: path.to_path_buf(), text, headers, sha256, arch })
     }
 }
 

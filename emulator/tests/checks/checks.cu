@@ -1,6 +1,7 @@
 // Kernels that the emulator's own tests launch: sound ones, whose results are known, and broken ones, each of which it
 // must report or show.
 
+#include "../../../kernels/common/async_copy.cuh"
 #include "../../../kernels/common/math.cuh"
 
 constexpr unsigned BLOCK = 64;
@@ -45,6 +46,43 @@ extern "C" __global__ void reversed(const float* x, float* y) {
     tile[threadIdx.x] = x[threadIdx.x];
     __syncthreads();
     y[threadIdx.x] = tile[blockDim.x - 1 - threadIdx.x];
+}
+
+// Two groups of copies to shared memory, of which the second has zeros in its upper half; `late`: groups that the last read
+// does not wait for.
+template <unsigned late>
+__device__ inline void add_copies(float (*tile)[4 * BLOCK], const float* x, float* y) {
+    for (unsigned group = 0; group < 2; group++) {
+        copy_async(&tile[group][4 * threadIdx.x], x + 4 * (group * BLOCK + threadIdx.x), group == 0 || threadIdx.x < BLOCK / 2);
+        commit_copies();
+    }
+    unsigned other = 4 * (BLOCK - 1 - threadIdx.x);
+    wait_copies<1>();
+    __syncthreads();
+    float sum = tile[0][other];
+    wait_copies<late>();
+    __syncthreads();
+    y[threadIdx.x] = sum + tile[1][other];
+    wait_copies<0>();
+}
+
+extern "C" __global__ void copied(const float* x, float* y) {
+    __shared__ __align__(16) float tile[2][4 * BLOCK];
+    add_copies<0>(tile, x, y);
+}
+
+// Broken: reads the second group before it is there.
+extern "C" __global__ void copied_too_late(const float* x, float* y) {
+    __shared__ __align__(16) float tile[2][4 * BLOCK];
+    add_copies<1>(tile, x, y);
+}
+
+// Broken: ends without waiting for its copies.
+extern "C" __global__ void never_waited_for(const float* x, float* y) {
+    __shared__ __align__(16) float tile[4 * BLOCK];
+    copy_async(&tile[4 * threadIdx.x], x, true);
+    commit_copies();
+    y[threadIdx.x] = 1.0f;
 }
 
 // Broken: the barrier above is missing, so the result depends on the order of the threads.

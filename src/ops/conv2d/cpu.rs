@@ -47,6 +47,7 @@ pub(crate) fn form(algorithm: Algorithm, s: &Shape) -> Option<Size> {
     match algorithm {
         Algorithm::Direct
         | Algorithm::Naive
+        | Algorithm::Pipelined(_)
         | Algorithm::Tiled
         | Algorithm::Blocked
         | Algorithm::Registers => None,

@@ -1,20 +1,35 @@
-//! Convolution on CUDA: `kernels/conv2d/conv2d.cu`, one tiled product for all of them.
+//! Convolution on CUDA. What every shape and precision can be computed by is `kernels/conv2d/conv2d.cu`, one tiled product
+//! for all passes; `choices.rs` says where other kernels take its place.
 
-use super::{Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Shape};
+mod arithmetic;
+mod choices;
+mod pipelined;
+mod table;
+mod taps;
+#[cfg(test)]
+mod tests;
+mod winograd;
+
+use super::{Algorithm, Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Shape};
 use crate::{
-    DType, DeviceKind, Dims,
+    DType, DeviceKind, Dims, Precision,
     cuda::{
         Argument, CONV2D_BF16, CONV2D_F16, CONV2D_F32, CONV2D_FUSED_BF16, CONV2D_FUSED_F16, CONV2D_FUSED_F32,
         CONV2D_FUSED_TF32, CONV2D_FUSED_U8_BF16, CONV2D_FUSED_U8_F16, CONV2D_FUSED_U8_F32,
-        CONV2D_FUSED_U8_TF32, CONV2D_GRAD_INPUT_BF16, CONV2D_GRAD_INPUT_F16, CONV2D_GRAD_INPUT_F32,
-        CONV2D_GRAD_INPUT_TF32, CONV2D_GRAD_WEIGHT_BF16, CONV2D_GRAD_WEIGHT_F16, CONV2D_GRAD_WEIGHT_F32,
-        CONV2D_GRAD_WEIGHT_TF32, CONV2D_TF32, Cx, Grid, In, Kernel, Out,
+        CONV2D_FUSED_U8_TF32, CONV2D_FUSED_U8_WGMMA_BF16, CONV2D_FUSED_U8_WGMMA_F16,
+        CONV2D_FUSED_U8_WGMMA_TF32, CONV2D_FUSED_WGMMA_BF16, CONV2D_FUSED_WGMMA_F16, CONV2D_FUSED_WGMMA_TF32,
+        CONV2D_GRAD_INPUT_BF16, CONV2D_GRAD_INPUT_F16, CONV2D_GRAD_INPUT_F32, CONV2D_GRAD_INPUT_TF32,
+        CONV2D_GRAD_WEIGHT_BF16, CONV2D_GRAD_WEIGHT_F16, CONV2D_GRAD_WEIGHT_F32, CONV2D_GRAD_WEIGHT_TF32,
+        CONV2D_NAIVE_F32, CONV2D_TF32, CONV2D_WGMMA_BF16, CONV2D_WGMMA_F16, CONV2D_WGMMA_TF32, Cx, Grid, In,
+        Kernel, Out,
     },
     device::{Meta, Op},
     error::Result,
     ops::axes,
 };
 use bytemuck::NoUninit;
+use choices::{ROWS, Way};
+use taps::{Operands, Sizes};
 
 /// Rows and columns of the result that one block makes: `M` of the tiles that `conv2d.cu` names, `TILE_N` of
 /// `common/product.cuh`.
@@ -26,6 +41,12 @@ const FORWARD: Rungs = [CONV2D_F32, CONV2D_TF32, CONV2D_F16, CONV2D_BF16];
 const FUSED: Rungs = [CONV2D_FUSED_F32, CONV2D_FUSED_TF32, CONV2D_FUSED_F16, CONV2D_FUSED_BF16];
 const FUSED_U8: Rungs =
     [CONV2D_FUSED_U8_F32, CONV2D_FUSED_U8_TF32, CONV2D_FUSED_U8_F16, CONV2D_FUSED_U8_BF16];
+/// The same, multiplied by warpgroups where operands are rounded.
+const FORWARD_WGMMA: Rungs = [CONV2D_F32, CONV2D_WGMMA_TF32, CONV2D_WGMMA_F16, CONV2D_WGMMA_BF16];
+const FUSED_WGMMA: Rungs =
+    [CONV2D_FUSED_F32, CONV2D_FUSED_WGMMA_TF32, CONV2D_FUSED_WGMMA_F16, CONV2D_FUSED_WGMMA_BF16];
+const FUSED_U8_WGMMA: Rungs =
+    [CONV2D_FUSED_U8_F32, CONV2D_FUSED_U8_WGMMA_TF32, CONV2D_FUSED_U8_WGMMA_F16, CONV2D_FUSED_U8_WGMMA_BF16];
 const GRAD_INPUT: Rungs =
     [CONV2D_GRAD_INPUT_F32, CONV2D_GRAD_INPUT_TF32, CONV2D_GRAD_INPUT_F16, CONV2D_GRAD_INPUT_BF16];
 const GRAD_WEIGHT: Rungs =
@@ -99,53 +120,129 @@ fn sizes(op: &'static str, dims: &Dims) -> Result<[usize; 4]> {
     axes(op, "an operand", &Meta::f32(*dims), "of four axes")
 }
 
+/// Bytes that a convolution computed in this way keeps between its launches.
+fn scratch(way: Way, s: &Sizes, precision: Precision) -> usize {
+    match way {
+        Way::Naive | Way::Direct => 0,
+        Way::Winograd => winograd::scratch(s),
+        Way::Pipelined(_) => pipelined::scratch(s, precision),
+    }
+}
+
 impl Conv2d {
-    /// The kernel of this precision.
-    fn rung(&self, of: Rungs) -> Kernel {
-        of[self.precision.unwrap_or_default().index()]
+    fn rounding(&self) -> Precision {
+        self.precision.unwrap_or_default()
     }
 
-    /// Parameters and grid for an image and a weight.
-    fn forward(&self, cx: &Cx, ins: &[In]) -> Result<(Conv2dParams, Grid)> {
+    /// The kernel of this precision.
+    fn rung(&self, of: Rungs) -> Kernel {
+        of[self.rounding().index()]
+    }
+
+    /// Bytes for x and weight of these shapes.
+    pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
+        let of = |at: usize| sizes(Self::NAME, &ins[at].dims);
+        // What does not fit was refused before.
+        let shape = of(0).and_then(|x| self.shape(Self::NAME, x, of(1)?));
+        let way = shape.and_then(|s| Ok((self.forward_way(Self::NAME, &s)?, s)));
+        way.map_or(0, |(way, s)| scratch(way, &Sizes::forward(&s), self.rounding()))
+    }
+
+    /// Computes y; the fused convolution has a residual and a ReLU as well.
+    fn run(&self, cx: &Cx, ins: &[In], y: &Out, fused: Option<bool>) -> Result<()> {
         self.check_device(cx.op(), DeviceKind::Cuda)?;
         let s = self.shape(cx.op(), sizes(cx.op(), &ins[0].dims)?, sizes(cx.op(), &ins[1].dims)?)?;
+        let operands = Operands {
+            x: (&ins[0]).into(),
+            dtype: ins[0].dtype,
+            weight: (&ins[1]).into(),
+            bias: ins.get(2).map(Argument::from),
+            residual: ins.get(3).map(Argument::from),
+            y: y.into(),
+            relu: fused.unwrap_or(false),
+        };
+        match self.forward_way(cx.op(), &s)? {
+            Way::Naive => naive(cx, &s, &operands),
+            Way::Direct => self.direct(cx, &s, &operands, fused.is_some()),
+            Way::Winograd => winograd::launch(cx, &Sizes::forward(&s), operands),
+            Way::Pipelined(rows) => {
+                pipelined::launch(cx, &Sizes::forward(&s), self.rounding(), rows, operands)
+            }
+        }
+    }
+
+    fn direct(&self, cx: &Cx, s: &Shape, operands: &Operands, fused: bool) -> Result<()> {
+        let conv = Conv2dParams::new(cx, s)?;
         let grid = tiles(s.out / s.groups, s.batch * s.output[0] * s.output[1], s.groups);
-        Ok((Conv2dParams::new(cx, &s)?, grid))
+        let Operands { x, weight, y, .. } = *operands;
+        let [plain, floats, bytes] = match cx.device().warpgroups() {
+            true => [FORWARD_WGMMA, FUSED_WGMMA, FUSED_U8_WGMMA],
+            false => [FORWARD, FUSED, FUSED_U8],
+        };
+        if !fused {
+            return cx.launch(self.rung(plain), grid, &[x, weight, operands.bias(), y], &conv);
+        }
+        let kernel = self.rung(if operands.dtype == DType::U8 { bytes } else { floats });
+        let params = Conv2dFusedParams { conv, relu: operands.relu.into() };
+        cx.launch(kernel, grid, &[x, weight, operands.bias(), operands.residual(), y], &params)
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        let (params, grid) = self.forward(cx, ins)?;
-        let bias = ins.get(2).map_or(Argument::NONE, Argument::from);
-        let pointers = [(&ins[0]).into(), (&ins[1]).into(), bias, (&outs[0]).into()];
-        cx.launch(self.rung(FORWARD), grid, &pointers, &params)
+        self.run(cx, ins, &outs[0], None)
     }
+}
+
+/// Every result by itself.
+fn naive(cx: &Cx, s: &Shape, operands: &Operands) -> Result<()> {
+    if operands.dtype == DType::U8 {
+        return Err(choices::missing(cx.op(), "the naive kernel reads no bytes: use Auto"));
+    }
+    let params = Conv2dFusedParams { conv: Conv2dParams::new(cx, s)?, relu: operands.relu.into() };
+    let grid = Grid::over(s.batch * s.out * s.output[0] * s.output[1], CONV2D_NAIVE_F32.threads as usize);
+    let Operands { x, weight, y, .. } = *operands;
+    cx.launch(CONV2D_NAIVE_F32, grid, &[x, weight, operands.bias(), operands.residual(), y], &params)
 }
 
 impl Conv2dFused {
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        let (conv, grid) = self.conv.forward(cx, ins)?;
-        let kernel = self.conv.rung(if ins[0].dtype == DType::U8 { FUSED_U8 } else { FUSED });
-        let residual = ins.get(3).map_or(Argument::NONE, Argument::from);
-        let pointers = [(&ins[0]).into(), (&ins[1]).into(), (&ins[2]).into(), residual, (&outs[0]).into()];
-        cx.launch(kernel, grid, &pointers, &Conv2dFusedParams { conv, relu: self.relu.into() })
+        self.conv.run(cx, ins, &outs[0], Some(self.relu))
     }
 }
 
 impl Conv2dGradInput {
+    /// Bytes for dy and weight of these shapes.
+    pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
+        let of = |at: usize| sizes(Self::NAME, &ins[at].dims);
+        // What does not fit was refused before.
+        let shape = of(0).and_then(|[batch, ..]| {
+            let weight = of(1)?;
+            let x = [batch, weight[1] * self.conv.groups, self.image[0], self.image[1]];
+            self.conv.shape(Self::NAME, x, weight)
+        });
+        let way = shape.and_then(|s| Ok((self.conv.grad_input_way(Self::NAME, &s)?, s)));
+        way.map_or(0, |(way, s)| scratch(way, &Sizes::grad_input(&s), self.conv.rounding()))
+    }
+
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         self.conv.check_device(cx.op(), DeviceKind::Cuda)?;
         let s = self.conv.shape(cx.op(), sizes(cx.op(), &outs[0].dims)?, sizes(cx.op(), &ins[1].dims)?)?;
+        let [dy, weight, dx] = [(&ins[0]).into(), (&ins[1]).into(), (&outs[0]).into()];
+        let of = Sizes::grad_input(&s);
+        let operands =
+            Operands { x: dy, dtype: DType::F32, weight, bias: None, residual: None, y: dx, relu: false };
+        match self.conv.grad_input_way(cx.op(), &s)? {
+            Way::Winograd => return winograd::launch(cx, &of, operands),
+            Way::Pipelined(rows) => {
+                return pipelined::launch(cx, &of, self.conv.rounding(), rows, operands);
+            }
+            Way::Naive | Way::Direct => {}
+        }
         let params = Conv2dParams::new(cx, &s)?;
         let [sh, sw] = s.stride;
         // One phase of the stride along z: the largest has this many pixels.
         let pixels = s.batch * s.image[0].div_ceil(sh) * s.image[1].div_ceil(sw);
         let grid = tiles(s.channels / s.groups, pixels, s.groups * sh * sw);
-        cx.launch(
-            self.conv.rung(GRAD_INPUT),
-            grid,
-            &[(&ins[0]).into(), (&ins[1]).into(), (&outs[0]).into()],
-            &params,
-        )
+        cx.launch(self.conv.rung(GRAD_INPUT), grid, &[dy, weight, dx], &params)
     }
 }
 
@@ -181,6 +278,9 @@ impl Conv2dGradWeight {
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         self.conv.check_device(cx.op(), DeviceKind::Cuda)?;
         let s = self.geometry(&ins[0].dims, &ins[1].dims)?;
+        if self.conv.algorithm == Algorithm::Naive {
+            return Err(choices::missing(cx.op(), "the naive kernel has no gradients: use Auto"));
+        }
         let (splits, each) = Self::splits(&s);
         let params = Conv2dSplitParams {
             conv: Conv2dParams::new(cx, &s)?,

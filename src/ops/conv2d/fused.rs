@@ -3,7 +3,7 @@
 
 use super::{Conv2d, spec};
 use crate::{
-    DType,
+    DType, DeviceKind,
     cpu::{self, Scratch},
     device::{Meta, Metas, Op, run1},
     error::{Error, Result},
@@ -44,6 +44,15 @@ impl Op for Conv2dFused {
                 Err(Error::shape(Self::NAME, what))
             }
             _ => Ok(y),
+        }
+    }
+
+    #[allow(unused_variables)] // in a build without CUDA
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.conv.cuda_scratch(ins),
+            _ => 0,
         }
     }
 

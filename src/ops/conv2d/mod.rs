@@ -10,6 +10,8 @@ pub(crate) mod cpu;
 mod cuda;
 mod fused;
 mod grad;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod space;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -158,6 +160,15 @@ impl Op for Conv2d {
         Ok(smallvec![Meta::new(y, ins[0].dtype)])
     }
 
+    #[allow(unused_variables)] // in a build without CUDA
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
+            _ => 0,
+        }
+    }
+
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
         spec::forward(self, ins, &mut outs[0]);
     }
@@ -188,6 +199,15 @@ impl Op for Conv2dGradInput {
         let shape = self.conv.shape(Self::NAME, x, weight)?;
         check_dy(Self::NAME, dy, &shape)?;
         Ok(smallvec![Meta::new(x, ins[0].dtype)])
+    }
+
+    #[allow(unused_variables)] // in a build without CUDA
+    fn scratch(&self, device: DeviceKind, ins: &[Meta]) -> usize {
+        match device {
+            #[cfg(feature = "cuda")]
+            DeviceKind::Cuda => self.cuda_scratch(ins),
+            _ => 0,
+        }
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {

@@ -34,7 +34,10 @@ fn compare(manifest: &Manifest, allowed: &BTreeMap<String, Allowed>) -> Result<(
         .module
         .values()
         .flat_map(|module| &module.kernels)
-        .map(|(name, k)| (name, [k.sm_80.spills.max(k.sm_90.spills), k.sm_80.stack.max(k.sm_90.stack)]))
+        .map(|(name, k)| {
+            let older = k.sm_80.unwrap_or_default();
+            (name, [older.spills.max(k.sm_90.spills), older.stack.max(k.sm_90.stack)])
+        })
         .collect();
     for (name, &[spills, stack]) in &kernels {
         let (may_spill, may_stack) = allowed.get(*name).map_or((0, 0), |a| (a.spills, a.stack));
@@ -70,7 +73,7 @@ mod tests {
     /// A manifest with one kernel, which spills and has a stack on one architecture.
     fn with(spills: u32, stack: u32) -> Manifest {
         let sm_90 = Resources { spills, stack, ..Default::default() };
-        let kernel = Kernel { params: vec![8], sm_80: Resources::default(), sm_90 };
+        let kernel = Kernel { params: vec![8], sm_80: None, sm_90 };
         let module = Module {
             ptx: String::new(),
             compiler: String::new(),
@@ -78,6 +81,7 @@ mod tests {
             ptx_version: String::new(),
             source_sha256: String::new(),
             ptx_sha256: String::new(),
+            unproven: false,
             kernels: [("k".to_owned(), kernel)].into(),
         };
         Manifest { module: [("k".to_owned(), module)].into() }

@@ -2,14 +2,10 @@
 //! line by line, so every kernel is one line.
 
 use super::compiler::{OPTIONS, PTX_VERSION, RELEASE, Resources};
+use crate::root::Source;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::{collections::BTreeMap, fmt::Write};
-
-/// The virtual architectures that a `.cu` file is compiled for.
-pub(crate) const VIRTUAL: &str = "compute_80";
-/// The real architectures whose resources are recorded.
-pub(crate) const REAL: [&str; 2] = ["sm_80", "sm_90"];
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
 pub(crate) struct Manifest {
@@ -29,6 +25,10 @@ pub(crate) struct Module {
     /// Of the `.cu` file and its headers.
     pub(crate) source_sha256: String,
     pub(crate) ptx_sha256: String,
+    /// Whether its kernels have not run on a GPU so far and so are never a default: those for compute capability 9.0 alone,
+    /// whose instructions the emulator knows from their description only.
+    #[serde(default)]
+    pub(crate) unproven: bool,
     pub(crate) kernels: BTreeMap<String, Kernel>,
 }
 
@@ -37,8 +37,9 @@ pub(crate) struct Module {
 pub(crate) struct Kernel {
     /// Bytes of each parameter.
     pub(crate) params: Vec<u32>,
-    /// What it uses on `sm_80` and on `sm_90`.
-    pub(crate) sm_80: Resources,
+    /// What it uses on `sm_80`, if it runs there, and on `sm_90`.
+    #[serde(default)]
+    pub(crate) sm_80: Option<Resources>,
     pub(crate) sm_90: Resources,
 }
 
@@ -58,12 +59,19 @@ impl Manifest {
             let _ = write!(
                 out,
                 "\n[module.{op}]\nptx = \"{}\"\ncompiler = \"{}\"\noptions = {:?}\nptx_version = \"{}\"\n\
-                 source_sha256 = \"{}\"\nptx_sha256 = \"{}\"\n\n[module.{op}.kernels]\n",
-                m.ptx, m.compiler, m.options, m.ptx_version, m.source_sha256, m.ptx_sha256
+                 source_sha256 = \"{}\"\nptx_sha256 = \"{}\"\n{}\n[module.{op}.kernels]\n",
+                m.ptx,
+                m.compiler,
+                m.options,
+                m.ptx_version,
+                m.source_sha256,
+                m.ptx_sha256,
+                if m.unproven { "unproven = true\n" } else { "" }
             );
             for (name, k) in &m.kernels {
-                let (a, b) = (resources(&k.sm_80), resources(&k.sm_90));
-                let _ = writeln!(out, "{name} = {{ params = {:?}, sm_80 = {a}, sm_90 = {b} }}", k.params);
+                let a = k.sm_80.as_ref().map_or(String::new(), |r| format!(", sm_80 = {}", resources(r)));
+                let b = resources(&k.sm_90);
+                let _ = writeln!(out, "{name} = {{ params = {:?}{a}, sm_90 = {b} }}", k.params);
             }
         }
         out
@@ -72,8 +80,10 @@ impl Manifest {
 
 impl Module {
     /// Whether it was made from this source by the pinned compiler.
-    pub(crate) fn current(&self, source_sha256: &str) -> bool {
-        self.source_sha256 == source_sha256 && self.compiler == compiler() && self.options == options()
+    pub(crate) fn current(&self, source: &Source) -> bool {
+        self.source_sha256 == source.sha256
+            && self.compiler == compiler()
+            && self.options == options(source.arch)
     }
 }
 
@@ -83,8 +93,8 @@ pub(crate) fn compiler() -> String {
 }
 
 /// The options as the manifest lists them.
-pub(crate) fn options() -> Vec<String> {
-    OPTIONS.iter().map(|&o| o.to_owned()).chain([format!("--gpu-architecture={VIRTUAL}")]).collect()
+pub(crate) fn options(arch: &str) -> Vec<String> {
+    OPTIONS.iter().map(|&o| o.to_owned()).chain([format!("--gpu-architecture={arch}")]).collect()
 }
 
 /// The `.version` that a PTX file declares.
@@ -131,6 +141,7 @@ fn param_bytes(text: &str) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::ARCH;
 
     #[test]
     fn entries_and_their_parameters_are_read() {
@@ -153,19 +164,22 @@ mod tests {
     fn the_text_reads_back() {
         let kernel = Kernel {
             params: vec![8, 56],
-            sm_80: Resources { registers: 32, ..Default::default() },
+            sm_80: Some(Resources { registers: 32, ..Default::default() }),
             sm_90: Resources { shared: 7, ..Default::default() },
         };
         let module = Module {
             ptx: "a.compute_80.ptx".into(),
             compiler: compiler(),
-            options: options(),
+            options: options(ARCH),
             ptx_version: "8.0".into(),
             source_sha256: "00".into(),
             ptx_sha256: "11".into(),
+            unproven: false,
             kernels: [("k".to_owned(), kernel)].into(),
         };
-        let manifest = Manifest { module: [("a".to_owned(), module)].into() };
+        let mut hopper = Module { ptx: "b.compute_90a.ptx".into(), unproven: true, ..module.clone() };
+        hopper.kernels.values_mut().for_each(|kernel| kernel.sm_80 = None);
+        let manifest = Manifest { module: [("a".to_owned(), module), ("b".to_owned(), hopper)].into() };
         assert_eq!(Manifest::parse(&manifest.text()).unwrap(), manifest);
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask build-kernels`: compiles `kernels/<op>/<op>.cu` to `kernels/ptx/<op>.compute_80.ptx` and records in
+//! `cargo xtask build-kernels`: compiles every `kernels/<op>/*.cu` to `kernels/ptx/<module>.compute_80.ptx` and records in
 //! `MANIFEST.toml` what each file was made from; `--check` holds the committed files against their sources. WGSL, which
 //! drivers compile, is validated.
 
@@ -8,10 +8,10 @@ mod manifest;
 mod params;
 mod wgsl;
 
-use crate::root::{Source, read, root, sha256, sources};
+use crate::root::{HOPPER, Source, read, root, sha256, sources};
 use anyhow::{Context, Result, bail, ensure};
 use compiler::{Compiler, Search};
-use manifest::{Kernel, Manifest, Module, VIRTUAL};
+use manifest::{Kernel, Manifest, Module};
 use std::{
     collections::BTreeMap,
     fs,
@@ -71,7 +71,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 /// Compiles what is not current, writes it and the manifest, and removes PTX whose source is gone.
 fn build(args: &Args, dir: &Path, sources: &[Source], old: &Manifest, search: &Search) -> Result<Manifest> {
     let current = |source: &&Source| {
-        let module = old.module.get(&source.op).filter(|m| m.current(&source.sha256));
+        let module = old.module.get(&source.op).filter(|m| m.current(source));
         module.is_some_and(|m| file_sha256(&dir.join(&m.ptx)).is_ok_and(|sha| sha == m.ptx_sha256))
     };
     let (fresh, stale): (Vec<&Source>, Vec<&Source>) =
@@ -143,10 +143,7 @@ fn check(dir: &Path, sources: &[Source], old: &Manifest, search: &Search) -> Res
 fn check_module(dir: &Path, source: &Source, old: &Manifest) -> Result<()> {
     let op = &source.op;
     let module = old.module.get(op).with_context(|| format!("{op} has no PTX"))?;
-    ensure!(
-        module.current(&source.sha256),
-        "{op}: the source or the compiler changed since its PTX was made"
-    );
+    ensure!(module.current(source), "{op}: the source or the compiler changed since its PTX was made");
     let ptx = read(&dir.join(&module.ptx))?;
     ensure!(sha256(ptx.as_bytes()) == module.ptx_sha256, "{} was changed by hand", module.ptx);
     let version = manifest::ptx_version(&ptx)?;
@@ -173,32 +170,35 @@ fn check_again(dir: &Path, compiler: &Compiler, source: &Source, old: &Manifest)
 
 /// Compiles one source and measures its kernels.
 fn compile(compiler: &Compiler, source: &Source) -> Result<(Module, String)> {
-    let ptx = compiler.ptx(source, VIRTUAL)?;
+    let (arch, hopper) = (source.arch, source.arch == HOPPER);
+    let ptx = compiler.ptx(source, arch)?;
     let version = manifest::ptx_version(&ptx)?;
     manifest::check_version(&source.op, &version)?;
-    let name = format!("{}.{VIRTUAL}.ptx", source.op);
+    let name = format!("{}.{arch}.ptx", source.op);
     let scratch = crate::root::target().join("ptx");
     fs::create_dir_all(&scratch)?;
     let at = scratch.join(&name);
     fs::write(&at, &ptx)?;
-    let [sm_80, sm_90] = manifest::REAL.map(|arch| compiler.resources(&at, arch));
-    let (sm_80, sm_90) = (sm_80?, sm_90?);
+    let sm_80 = if hopper { None } else { Some(compiler.resources(&at, "sm_80")?) };
+    let sm_90 = compiler.resources(&at, if hopper { "sm_90a" } else { "sm_90" })?;
     let of = |table: &BTreeMap<String, compiler::Resources>, kernel: &str| {
         table.get(kernel).copied().with_context(|| format!("ptxas reports nothing on {kernel}"))
     };
     let mut kernels = BTreeMap::new();
     for (kernel, params) in manifest::entries(&ptx)? {
-        let (sm_80, sm_90) = (of(&sm_80, &kernel)?, of(&sm_90, &kernel)?);
+        let sm_80 = sm_80.as_ref().map(|table| of(table, &kernel)).transpose()?;
+        let sm_90 = of(&sm_90, &kernel)?;
         kernels.insert(kernel, Kernel { params, sm_80, sm_90 });
     }
     ensure!(!kernels.is_empty(), "{} has no extern \"C\" __global__ function", source.path.display());
     let module = Module {
         ptx: name,
         compiler: manifest::compiler(),
-        options: manifest::options(),
+        options: manifest::options(arch),
         ptx_version: version,
         source_sha256: source.sha256.clone(),
         ptx_sha256: sha256(ptx.as_bytes()),
+        unproven: hopper,
         kernels,
     };
     Ok((module, ptx))
@@ -230,8 +230,10 @@ fn print_resources(manifest: &Manifest) {
     let units = row(UNITS.map(str::to_owned));
     println!("{:34}{units}   {units}", "kernel");
     for (name, kernel) in manifest.module.values().flat_map(|m| &m.kernels) {
-        let [a, b] = [kernel.sm_80, kernel.sm_90]
-            .map(|r| row([r.registers, r.spills, r.stack, r.shared].map(|n| n.to_string())));
+        let [a, b] = [kernel.sm_80, Some(kernel.sm_90)].map(|r| match r {
+            Some(r) => row([r.registers, r.spills, r.stack, r.shared].map(|n| n.to_string())),
+            None => row([""; 4].map(str::to_owned)),
+        });
         println!("{name:34}{a}   {b}");
     }
 }
@@ -248,14 +250,15 @@ mod tests {
         fs::write(dir.join("k.compute_80.ptx"), &ptx).unwrap();
         fs::write(dir.join("k.cu"), "extern \"C\" __global__ void k(int*) {}\n").unwrap();
         let source = Source::read("k", &dir.join("k.cu")).unwrap();
-        let kernel = Kernel { params: vec![8], sm_80: Resources::default(), sm_90: Resources::default() };
+        let kernel = Kernel { params: vec![8], sm_80: None, sm_90: Resources::default() };
         let module = Module {
             ptx: "k.compute_80.ptx".into(),
             compiler: manifest::compiler(),
-            options: manifest::options(),
+            options: manifest::options(source.arch),
             ptx_version: version.into(),
             source_sha256: source.sha256.clone(),
             ptx_sha256: sha256(ptx.as_bytes()),
+            unproven: false,
             kernels: [("k".to_owned(), kernel)].into(),
         };
         (source, Manifest { module: [("k".to_owned(), module)].into() })

@@ -1,6 +1,6 @@
 //! Parameter blocks of CUDA kernels: a struct `<Name>Params` of a kernel has a twin of the same name in the operation's
-//! launch file, `cuda.rs` (one of what several operations share in `src/cuda`), and the two must list the same fields, in
-//! order, with the same types. For WGSL the tests that `wgpu_kernel!` makes compare Rust with what naga reads from the
+//! launch file, `cuda.rs` or one of the folder `cuda` (one of what several operations share in `src/cuda`), and the two
+//! must list the same fields, in order, with the same types. For WGSL the tests that `wgpu_kernel!` makes compare Rust with what naga reads from the
 //! text.
 
 use crate::root::{read, root};
@@ -47,12 +47,10 @@ fn hosts(op: &str) -> Vec<PathBuf> {
     if op == "common" {
         return files(&src.join("cuda"), &["rs"]);
     }
-    let launch = [
-        src.join("ops").join(op).join("cuda.rs"),
-        src.join(op).join("cuda.rs"),
-        src.join("cuda").join(format!("{op}.rs")),
-    ];
-    launch.into_iter().filter(|file| file.is_file()).collect()
+    let home = src.join("ops").join(op);
+    let launch =
+        [home.join("cuda.rs"), src.join(op).join("cuda.rs"), src.join("cuda").join(format!("{op}.rs"))];
+    launch.into_iter().filter(|file| file.is_file()).chain(files(&home.join("cuda"), &["rs"])).collect()
 }
 
 /// A folder's files of these kinds.

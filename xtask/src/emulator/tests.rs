@@ -17,6 +17,9 @@ const KERNELS: &[Declared] = &[
     ("exponential", &[8, 8]),
     ("reversed", &[8, 8]),
     ("reversed_without_barrier", &[8, 8]),
+    ("copied", &[8, 8]),
+    ("copied_too_late", &[8, 8]),
+    ("never_waited_for", &[8, 8]),
     ("unwritten", &[8]),
     ("ended_early", &[8]),
     ("two_barriers", &[8]),
@@ -101,6 +104,25 @@ fn a_missing_barrier_shows_in_some_order() {
         wrong.set(wrong.get() + usize::from(!right));
     });
     assert!(wrong.get() > 0);
+}
+
+#[test]
+fn copies_are_there_when_they_were_waited_for_and_not_before() {
+    in_every_order(&DRIVER, |d| {
+        let (x, y) = (d.upload(&counting(8 * BLOCK)), d.upload(&[0; BLOCK]));
+        assert_eq!(d.launch("copied", 2, BLOCK, 0, &[x, y]).0, SUCCESS);
+        for (thread, sum) in floats(&d.download(y, BLOCK)).into_iter().enumerate() {
+            let at = BLOCK - 1 - thread;
+            let second = if at < BLOCK / 2 { 4 * (BLOCK + at) } else { 0 };
+            assert_eq!(sum, (4 * at + second) as f32, "thread {thread}");
+        }
+        assert_eq!(d.launch("copied_too_late", 1, BLOCK, 0, &[x, y]).0, SUCCESS);
+        assert!(floats(&d.download(y, BLOCK)).iter().all(|sum| sum.is_nan()));
+        let (code, text) = d.launch("never_waited_for", 1, BLOCK, 0, &[x, y]);
+        assert_eq!(code, LAUNCH_FAILED);
+        assert!(text.contains("never_waited_for") && text.contains("did not wait for"), "{text}");
+        assert_eq!(d.launch("copied", 1, BLOCK, 0, &[x, y]).0, SUCCESS);
+    });
 }
 
 #[test]
@@ -198,8 +220,10 @@ fn overruns_end_the_program() {
 fn entry_points_are_found() {
     let text = "extern \"C\" __global__ void __launch_bounds__(max(1, T), 2)\nfirst(int a) {}\n\
         __device__ void no(int);\nextern \"C\" __global__ void second(\n  float* x) {}";
-    assert_eq!(entry_points(text), ["first", "second"]);
+    assert_eq!(entry_points(text, &[]), ["first", "second"]);
     let text = "#define BOTH(name, of) \\\n  extern \"C\" __global__ void __launch_bounds__(T) name##_##of(int a) {} \\\n  \
         extern \"C\" __global__ void name##_grad(int a) {}\nBOTH(f, x)\nBOTH(g, y);\n#define OTHER(a) a\nOTHER(3)\n";
-    assert_eq!(entry_points(text), ["f_x", "g_y", "f_grad", "g_grad"]);
+    assert_eq!(entry_points(text, &[]), ["f_x", "g_y", "f_grad", "g_grad"]);
+    let header = "#define MAKE(name) extern \"C\" __global__ void name(int a) {}\n";
+    assert_eq!(entry_points("MAKE(made)\n", &["int x;", header]), ["made"]);
 }

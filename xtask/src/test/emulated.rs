@@ -144,6 +144,8 @@ impl Pass {
         command.env("FOVEATE_TEST_SIZE", if self.small { "small" } else { "all" });
         command.env("FOVEATE_POOL", self.pool).env("FOVEATE_EMULATOR_ORDER", self.order);
         command.env("FOVEATE_EMULATOR_STREAMS", self.streams);
+        // Kernels for this capability alone run too.
+        command.env("FOVEATE_EMULATOR_CAPABILITY", "90");
         command.env("FOVEATE_EMULATOR_RECORD", &launches);
         println!("$ cargo test --workspace --lib: {}", self.name);
         let status = command.status().context("cannot start cargo")?;

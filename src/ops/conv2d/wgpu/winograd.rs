@@ -3,9 +3,11 @@
 use super::{Epilogue, gather::Conv2dParams, images, tuning_of};
 use crate::{
     DType,
-    device::{Matrix, Product},
     error::{Error, Result},
-    ops::conv2d::Algorithm,
+    ops::conv2d::{
+        Algorithm,
+        space::{Space, WORDS},
+    },
     wgpu::{AdapterKind, Cx, Kernel, Slice, View},
 };
 use std::ops::Range;
@@ -32,10 +34,6 @@ mod pairs {
 
 /// Threads of a workgroup.
 const THREADS: usize = 64;
-/// Values of a transformed tile.
-const PLACES: usize = 36;
-/// Words that the tiles of one run of images may take.
-const SPACE: usize = 1 << 24;
 /// From so many channels on both sides, the transforms are worth their products; as on the CPU.
 const CHANNELS: u32 = 16;
 /// From so many pixels on a side.
@@ -46,7 +44,7 @@ const PIXELS: u32 = 4;
 pub(super) fn chosen(cx: &Cx, algorithm: Algorithm, p: &Conv2dParams, groups: usize) -> Result<bool> {
     let window = [p.taps_down, p.taps_across] == [3, 3] && groups == 1;
     let steps = [p.row_step, p.col_step] == [1, 1] && [p.y_row_step, p.y_col_step] == [1, 1];
-    let fits = Space::new(p, 1).words() <= most(cx);
+    let fits = space(p, 1).words() <= most(cx);
     match algorithm {
         Algorithm::Winograd4 if window && steps && !fits => {
             let what =
@@ -66,47 +64,14 @@ pub(super) fn chosen(cx: &Cx, algorithm: Algorithm, p: &Conv2dParams, groups: us
 
 /// Words for the tiles of a run of images on a device.
 fn most(cx: &Cx) -> usize {
-    SPACE.min(cx.device().limits().max_storage_buffer_binding_size as usize / 4)
+    WORDS.min(cx.device().limits().max_storage_buffer_binding_size as usize / 4)
 }
 
-/// Where transformed filters u (36, O, C), tiles v (36, C, T) and products m (36, O, T) lie in one buffer.
-struct Space {
-    channels: usize,
-    out: usize,
-    tiles: usize,
-}
-
-impl Space {
-    fn new(p: &Conv2dParams, images: usize) -> Self {
-        let tiles = images * p.rows.div_ceil(4) as usize * p.cols.div_ceil(4) as usize;
-        Space { channels: p.in_channels as usize, out: p.out_channels as usize, tiles }
-    }
-
-    fn filters(&self) -> Range<usize> {
-        0..PLACES * self.out * self.channels
-    }
-
-    fn data(&self) -> Range<usize> {
-        let start = self.filters().end;
-        start..start + PLACES * self.channels * self.tiles
-    }
-
-    fn products(&self) -> Range<usize> {
-        let start = self.data().end;
-        start..start + PLACES * self.out * self.tiles
-    }
-
-    fn words(&self) -> usize {
-        self.products().end
-    }
-
-    fn product(&self) -> Product {
-        let Space { channels, out, tiles } = *self;
-        let filters = Matrix::new(channels, 1).every(out * channels);
-        let data = Matrix::new(tiles, 1).every(channels * tiles);
-        let products = Matrix::new(tiles, 1).every(out * tiles);
-        Product::new((out, channels, tiles), filters, data, products).batch(PLACES)
-    }
+/// What is kept of so many images.
+fn space(p: &Conv2dParams, images: usize) -> Space {
+    let [channels, out, rows, columns] =
+        [p.in_channels, p.out_channels, p.rows, p.cols].map(|size| size as usize);
+    Space::new([channels, out], [rows, columns], images)
 }
 
 /// Runs one part of a convolution over a whole batch, as `launch` of the folder above does.
@@ -117,16 +82,16 @@ pub(super) fn launch(
     then: Epilogue,
 ) -> Result<()> {
     let batch = y.dims[0];
-    let at_once = (1..=batch).rev().find(|&n| Space::new(&params, n).words() <= most(cx)).unwrap_or(1);
-    let buffer = cx.reserve(Space::new(&params, at_once).words())?;
-    let space = View { dims: [buffer.bytes() / 4].into(), dtype: DType::F32, buffer: &buffer, start: 0 };
+    let at_once = (1..=batch).rev().find(|&n| space(&params, n).words() <= most(cx)).unwrap_or(1);
+    let buffer = cx.reserve(space(&params, at_once).words())?;
+    let whole = View { dims: [buffer.bytes() / 4].into(), dtype: DType::F32, buffer: &buffer, start: 0 };
     let tuning = tuning_of(x, y, &then);
-    let winograd = Winograd { cx, params, tuning, space };
+    let winograd = Winograd { cx, params, tuning, space: whole };
     winograd.filters(weight)?;
     for run in cx.cut(batch, |run| [(*x, images(x, run)), (*y, images(y, run))])? {
         for start in run.clone().step_by(at_once) {
             let run = start..(start + at_once).min(run.end);
-            let sizes = Space::new(&params, run.len());
+            let sizes = space(&params, run.len());
             winograd.data(&sizes, x, &run)?;
             let [filters, data, products] =
                 [sizes.filters(), sizes.data(), sizes.products()].map(|range| winograd.part(range));
@@ -170,7 +135,7 @@ impl Winograd<'_> {
 
     fn filters(&self, weight: &View) -> Result<()> {
         let (cx, params) = (self.cx, self.params);
-        let to = self.part(Space::new(&params, 0).filters());
+        let to = self.part(space(&params, 0).filters());
         let (from, to) = (cx.bind(weight)?, cx.bind(&to)?);
         let weight_first = from.first + params.weight_first;
         let sizes = [params.in_channels, params.out_channels].map(|n| n as usize);
