@@ -80,6 +80,26 @@ impl Layer {
         one(move || ops::conv2d(&x, &weight, None, conv))
     }
 
+    /// A bias, and a residual of the shape of the output.
+    fn followed_by(&self) -> Result<[Tensor; 2]> {
+        Ok([
+            uniform("bias", [self.outputs])?,
+            uniform("residual", [self.n, self.outputs, self.out_side(), self.out_side()])?,
+        ])
+    }
+
+    /// With bias, residual and ReLU in one operation.
+    pub(crate) fn fused(&self, conv: Conv2d) -> Result<Call> {
+        let ([x, weight, _], [bias, residual]) = (self.tensors()?, self.followed_by()?);
+        one(move || ops::conv2d_fused(&x, &weight, &bias, Some(&residual), conv, true))
+    }
+
+    /// With bias, residual and ReLU, the last two as an operation of their own.
+    pub(crate) fn apart(&self, conv: Conv2d) -> Result<Call> {
+        let ([x, weight, _], [bias, residual]) = (self.tensors()?, self.followed_by()?);
+        one(move || ops::add_relu(&ops::conv2d(&x, &weight, Some(&bias), conv)?, &residual))
+    }
+
     /// The gradients of input and weight, without a tape around them.
     fn backward(&self, conv: Conv2d) -> Result<Call> {
         let [x, weight, dy] = self.tensors()?;

@@ -3,7 +3,8 @@
 //! has the name and the shapes of its peer's.
 //!
 //! `FOVEATE_BENCH_DEVICE` is `cpu` (default), `wgpu` or `cuda`, and decides which cases there are and how large;
-//! `FOVEATE_BENCH_SIZE=smoke` makes them as small as they can be.
+//! `FOVEATE_BENCH_SIZE=smoke` makes them as small as they can be; `FOVEATE_BENCH_CASES=ladder` and `tune` leave the rungs of
+//! the convolution, and the ways that a tuner chooses from.
 
 mod adamw;
 mod conv2d;
@@ -17,6 +18,7 @@ mod selection;
 mod support;
 mod top_k;
 mod top_m_merge;
+mod tune;
 mod unfold;
 
 use foveate::{Device, DeviceKind, Error, Result};
@@ -51,7 +53,7 @@ fn through_wgpu(sizes: &Sizes) -> Vec<Case> {
         top_k::cases(),
         overhead::waited_for(),
         // Nobody has them beside this crate.
-        if is_served() { Vec::new() } else { ladder::cases(sizes) },
+        if is_served() { Vec::new() } else { ladder::cases(sizes, DeviceKind::Wgpu) },
     ];
     families.into_iter().flatten().collect()
 }
@@ -98,7 +100,10 @@ fn main() -> ExitCode {
     };
     let kind = device.kind();
     let samples = if kind == DeviceKind::Wgpu { 10 } else { 20 };
+    let only = std::env::var("FOVEATE_BENCH_CASES").unwrap_or_default();
     let done = support::run(device.clone(), samples, || match kind {
+        _ if only == "ladder" => ladder::cases(&sizes, kind),
+        _ if only == "tune" => tune::cases(&sizes),
         DeviceKind::Wgpu => through_wgpu(&sizes),
         DeviceKind::Cuda => on_cuda(&sizes),
         _ => on_the_cpu(&sizes),

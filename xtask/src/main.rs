@@ -34,6 +34,8 @@ enum Task {
     Test(test::Args),
     /// Check what no compiler checks: first lines, file sizes, the table of operations
     Tidy(tidy::Args),
+    /// Time every way to compute the encoder's layers on a CUDA device, and make the table of the fastest
+    Tune(bench::tune::Args),
     /// Replay recorded reference cases on a device
     Verify(verify::Args),
 }
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Task::Emulator(args) => emulator::main(&args),
         Task::Test(args) => test::main(&args),
         Task::Tidy(args) => tidy::main(&args),
+        Task::Tune(args) => bench::tune::main(&args),
         Task::Verify(args) => verify::main(&args),
     };
     match result {

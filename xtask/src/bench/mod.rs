@@ -8,6 +8,7 @@ mod peer;
 mod python;
 mod report;
 mod server;
+pub(crate) mod tune;
 mod turns;
 
 use crate::{
@@ -68,6 +69,9 @@ pub(crate) struct Args {
     /// crate, and print how many times faster this crate is
     #[arg(long)]
     peers: bool,
+    /// Only this rung of the operation's ladder, as benches/README.md numbers them; `conv2d` has one, on `wgpu` and CUDA
+    #[arg(long, conflicts_with = "peers")]
+    rung: Option<u32>,
     /// Run every case once in its smallest size, to see that it runs
     #[arg(long)]
     smoke: bool,
@@ -111,20 +115,28 @@ struct Program {
     built: Option<PathBuf>,
     /// Where it finds the emulator, if it should.
     library_path: Option<OsString>,
+    /// Which cases it has, if not those that are compared with others: `ladder` or `tune`.
+    cases: Option<&'static str>,
 }
 
 impl Program {
     /// The program of these arguments, built.
     fn new(args: &Args) -> Result<Self> {
-        let on = args.device.on();
-        let emulated = args.device == Named::CudaEmulated;
+        let built = args.bundled.as_ref().and_then(|parts| parts.first());
+        let cases = args.rung.map(|_| "ladder");
+        Self::on(args.device, args.smoke, built, cases)
+    }
+
+    /// The program for a device, built unless it is at hand.
+    fn on(device: Named, smoke: bool, built: Option<&PathBuf>, cases: Option<&'static str>) -> Result<Self> {
+        let on = device.on();
+        let emulated = device == Named::CudaEmulated;
         let mut library = None;
         if emulated {
             library = Some(library_path(&emulator::build(Kind::Plain)?));
         }
-        let built =
-            args.bundled.as_ref().and_then(|parts| parts.first()).map(std::path::absolute).transpose()?;
-        let program = Program { on, smoke: args.smoke || emulated, built, library_path: library };
+        let built = built.map(std::path::absolute).transpose()?;
+        let program = Program { on, smoke: smoke || emulated, built, library_path: library, cases };
         if program.built.is_none() {
             run(&mut cargo(&[&["bench", "--no-run"], on.target()].concat()))?;
         }
@@ -139,6 +151,9 @@ impl Program {
         command.args(arguments).env("FOVEATE_BENCH_DEVICE", self.on.name());
         if self.smoke {
             command.env("FOVEATE_BENCH_SIZE", "smoke");
+        }
+        if let Some(cases) = self.cases {
+            command.env("FOVEATE_BENCH_CASES", cases);
         }
         if let Some(path) = &self.library_path {
             command.env("LD_LIBRARY_PATH", path);
@@ -168,12 +183,23 @@ impl On {
     }
 }
 
+impl Args {
+    /// What the names of the cases that were asked for hold.
+    fn filter(&self) -> Result<Option<String>> {
+        let Some(rung) = self.rung else { return Ok(self.op.clone()) };
+        ensure!(self.op.as_deref() == Some("conv2d"), "the operation with a ladder is conv2d");
+        ensure!(self.device != Named::Cpu, "the ladder is of GPUs: name one with --device");
+        Ok(Some(format!("ladder/{rung}-")))
+    }
+}
+
 pub(crate) fn main(args: &Args) -> Result<()> {
+    let filter = args.filter()?;
     let program = Program::new(args)?;
     if args.peers || args.alone {
-        return table(args, &program);
+        return table(args, &program, filter.as_deref());
     }
-    let only: Vec<&str> = args.op.iter().map(String::as_str).collect();
+    let only: Vec<&str> = filter.iter().map(String::as_str).collect();
     let listed = output(&mut program.command(&[&["--list"], only.as_slice()].concat()))?;
     ensure!(!listed.trim().is_empty(), "no benchmark is named like {}", only.join(" "));
     let how: &[&str] = if program.smoke { &["--test"] } else { &[] };
@@ -181,8 +207,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 }
 
 /// The table, on the terminal and in files. An error where results differ or a case could not be measured.
-fn table(args: &Args, program: &Program) -> Result<()> {
-    let report = measure_all(args, program)?;
+fn table(args: &Args, program: &Program, filter: Option<&str>) -> Result<()> {
+    let report = measure_all(args, program, filter)?;
     println!("\n{}", report.summary());
     for path in [&args.save, &args.json].into_iter().flatten() {
         println!("{} is written", path.display());
@@ -204,7 +230,7 @@ fn write(args: &Args, report: &Report) -> Result<()> {
 }
 
 /// Every case that was asked for. The files are written anew after each, so that a run that is cut short leaves what it has.
-fn measure_all(args: &Args, program: &Program) -> Result<Report> {
+fn measure_all(args: &Args, program: &Program, filter: Option<&str>) -> Result<Report> {
     let on = program.on;
     let [built, scripts] =
         [1, 2].map(|at| args.bundled.as_ref().and_then(|parts| parts.get(at)).map(PathBuf::as_path));
@@ -216,8 +242,8 @@ fn measure_all(args: &Args, program: &Program) -> Result<Report> {
     if let Some(peer) = &peer {
         same_cases(&ours, &peer.server)?;
     }
-    let chosen = chosen(args.op.as_deref(), &ours)?;
-    let plan = plan(args, program);
+    let chosen = chosen(filter, &ours)?;
+    let plan = plan([args.rounds, args.threads], args.min_time, program);
     let built = built.map(read).transpose()?;
     let server = peer.as_ref().map(|peer| &peer.server);
     let machine = machine::describe(on, &ours, server, &plan, built.as_deref())?;
@@ -256,11 +282,11 @@ fn chosen(op: Option<&str>, ours: &Server) -> Result<Vec<(String, String)>> {
     Ok(chosen)
 }
 
-fn plan(args: &Args, program: &Program) -> Plan {
+fn plan([rounds, threads]: [u32; 2], min_time: f64, program: &Program) -> Plan {
     // The host has cores to spare beside a GPU, and beside a smoke run nothing matters.
     let calm = if program.on == On::Cuda || program.smoke { f64::INFINITY } else { compare::CALM };
-    let (rounds, min_time) = if program.smoke { (1, 0.0) } else { (args.rounds as usize, args.min_time) };
-    Plan { rounds, min_time, threads: args.threads, calm }
+    let (rounds, min_time) = if program.smoke { (1, 0.0) } else { (rounds as usize, min_time) };
+    Plan { rounds, min_time, threads, calm }
 }
 
 /// Both sides must know the same cases, in the same shapes.

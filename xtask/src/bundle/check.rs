@@ -38,8 +38,8 @@ fn right(summary: &Value) -> Result<()> {
         steps.iter().filter(|step| step["state"] == state).filter_map(|step| step["step"].as_str()).collect()
     };
     let (passed, skipped) = (ended("passed"), ended("skipped"));
-    for name in ["the device", "tests of the library", "tests of the device", "conformance", "a training run"]
-    {
+    let run = ["the device", "tests of the library", "tests of the device", "conformance", "a training run"];
+    for name in run.into_iter().chain(["the choice of kernels"]) {
         ensure!(passed.contains(&name), "{name} did not run");
     }
     ensure!(passed.iter().any(|name| name.starts_with("benchmarks")), "no benchmark ran");
@@ -64,7 +64,7 @@ mod tests {
         json!({"passed": true, "emulated": true, "device": "cuda:0 (emulator)", "steps": [
             passed("the device"), passed("tests of the library"), passed("tests of the device"),
             passed("conformance"), passed("a training run"), skipped("memcheck"), skipped("racecheck"), skipped("initcheck"),
-            skipped("synccheck"), passed("benchmarks alone"),
+            skipped("synccheck"), passed("benchmarks alone"), passed("the choice of kernels"),
         ]})
     }
 
@@ -83,5 +83,6 @@ mod tests {
         broken("/steps/5/state", "passed".into());
         broken("/steps/6/why", "".into());
         broken("/steps/9/state", "skipped".into());
+        broken("/steps/10/state", "skipped".into());
     }
 }

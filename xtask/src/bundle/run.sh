@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Tests, conformance, compute-sanitizer and benchmarks of foveate on this machine's first CUDA device, with the programs
-# of programs.tar.gz beside this file: no Rust, no network, nothing installed. Leaves summary.json, log.txt, bench.json
-# and bench.md in a folder; exits 0 if every step that could run has passed, and at least one could.
+# Tests, conformance, compute-sanitizer, the choice of kernels and benchmarks of foveate on this machine's first CUDA device, with the programs
+# of programs.tar.gz beside this file: no Rust, no network, nothing installed. Leaves summary.json, log.txt, bench.json,
+# bench.md and table.rs (the fastest kernels of the encoder's layers, for src/ops/conv2d/cuda) in a folder; exits 0 if every step that could run has passed, and at least one could.
 #
-#   ./run.sh [--steps tests,verify,example,sanitizer,bench] [--cases FOLDER] [--out FOLDER] [--python PATH]
+#   ./run.sh [--steps tests,verify,example,sanitizer,tune,bench] [--cases FOLDER] [--out FOLDER] [--python PATH]
 #            [--tools memcheck,racecheck,initcheck,synccheck] [--emulator FOLDER] [--short]
 #
 #   --steps     what to do, in this order; all of it by default
@@ -20,7 +20,7 @@
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
-steps=tests,verify,example,sanitizer,bench
+steps=tests,verify,example,sanitizer,tune,bench
 tools=memcheck,racecheck,initcheck,synccheck
 out=${OUT:-$here/results}
 cases='' emulator='' short='' python=python3
@@ -47,7 +47,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 for step in ${steps//,/ }; do
-    case $step in tests | verify | example | sanitizer | bench) ;; *) echo "run.sh: no step $step" >&2; exit 2 ;; esac
+    case $step in tests | verify | example | sanitizer | tune | bench) ;; *) echo "run.sh: no step $step" >&2; exit 2 ;; esac
 done
 for tool in ${tools//,/ }; do
     case $tool in memcheck | racecheck | initcheck | synccheck) ;; *) echo "run.sh: no tool $tool" >&2; exit 2 ;; esac
@@ -66,7 +66,7 @@ if [ -n "$emulator" ]; then
     export LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
 : >"$out/log.txt"
-rm -f "$out"/bench.json "$out"/bench.md
+rm -f "$out"/bench.json "$out"/bench.md "$out"/table.rs
 all='' passed=true ran=0 device=unknown started=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 
 # A text as a JSON string.
@@ -158,6 +158,11 @@ read_sanitizer() {
     esac
 }
 
+read_tune() {
+    figures="\"ways\": $(count ' us$' "$1")"
+    grep -q ' us$' "$1" || why='nothing was timed'
+}
+
 read_bench() {
     figures="\"rows\": $(count '"case":' "$out/bench.json")"
     [ -s "$out/bench.json" ] || why='no table was written'
@@ -212,6 +217,13 @@ sanitizer() {
     done
 }
 
+tune() {
+    local how=(--save "$out/table.rs")
+    [ -z "$emulator" ] || how=(--smoke --only 64-64-3-1-1-13)
+    step 'the choice of kernels' 300 read_tune "$scratch/bin/xtask" tune conv2d --device cuda "${how[@]}" \
+        --bundled "$scratch/bin/ops"
+}
+
 bench() {
     local peer=(--alone) size=(--rounds 3 --min-time 0.1) can='import numpy, torch'
     [ -n "$emulator" ] || can+='; torch.zeros(1, device="cuda")'
@@ -232,7 +244,7 @@ opens() {
 
 begin=$SECONDS
 opens
-for step in tests verify example sanitizer bench; do
+for step in tests verify example sanitizer tune bench; do
     case ,$steps, in *,$step,*) "$step" ;; esac
 done
 [ "$ran" -gt 0 ] || passed=false
