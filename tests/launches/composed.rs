@@ -2,11 +2,11 @@
 
 use super::Bench;
 use foveate::{
-    Rng, Tensor,
+    Precision, Rng, Tensor,
     ops::{
         Estimator, IndicatorGradient, ResizeMode,
         blend_patches::{BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators},
-        conv2d::{Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight},
+        conv2d::{Algorithm, Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight},
         cross_attention::{CrossAttention, CrossAttentionGrad},
         expectation::{Expectation, ExpectationGradAttention, ExpectationGradFeatures},
         extract_patches::{ExtractPatches, PlacePatches},
@@ -40,6 +40,9 @@ fn convolutions(bench: &Bench) {
     bench.takes(1, &Conv2dFused { conv, relu: true }, &[&x, &weight, &bench.full([4]), &y]);
     bench.takes(1, &Conv2dGradInput { conv, image: [12, 10] }, &[&y, &weight]);
     bench.takes(1, &Conv2dGradWeight { conv, kernel: [3, 3] }, &[&x, &y]);
+    // Filters, tiles, their products, results; and weights, pixels, the convolution of both.
+    bench.takes(4, &conv.by(Algorithm::Winograd4), &[&x, &weight]);
+    bench.takes(3, &conv.by(Algorithm::Pipelined(None)).precision(Precision::F16), &[&x, &weight]);
     // Many pixels: their sums in splits, which are then added.
     let (x, y) = (bench.full([2, 3, 40, 40]), bench.full([2, 4, 40, 40]));
     bench.takes(2, &Conv2dGradWeight { conv, kernel: [3, 3] }, &[&x, &y]);
@@ -63,7 +66,7 @@ fn attention(bench: &Bench) {
     bench.takes(5, &FoldQueriesGrad { fold }, &[&u, &q, &matrix, &matrix]);
 
     let (x, scores) = (bench.full([2, 40, 8]), bench.full([2, 40]));
-    let attention = CrossAttention { heads: 2, dropout: None, keep: false };
+    let attention = CrossAttention { heads: 2, dropout: None, keep: false, precision: None };
     // Logits, softmax, scores, weighted sums, values, outputs.
     bench.takes(6, &attention, &[&x, &u, &matrix, &matrix]);
     let grad = CrossAttentionGrad { attention: CrossAttention { keep: true, ..attention }, wants: [true; 4] };
@@ -74,10 +77,10 @@ fn attention(bench: &Bench) {
 fn pooling(bench: &Bench) {
     let (h, matrix, vector) = (bench.full([2, 40, 8]), bench.full([8, 8]), bench.full([8]));
     // Two layers, the gate, the softmax, the weighted sum.
-    let pool = GatedAttention { keep: false };
+    let pool = GatedAttention { keep: false, precision: None };
     bench.takes(5, &pool, &[&h, &matrix, &vector, &matrix, &vector, &vector]);
     let (a, dy) = (bench.full([2, 40]), bench.full([2, 8]));
-    let grad = GatedAttentionGrad { wants: [true; 6] };
+    let grad = GatedAttentionGrad { wants: [true; 6], precision: None };
     bench.takes(11, &grad, &[&h, &matrix, &matrix, &vector, &a, &h, &h, &dy, &a]);
 }
 
