@@ -163,10 +163,10 @@ impl Cuda {
         self.warpgroups.load(Ordering::Relaxed)
     }
 
-    /// From now on, convolutions and matrix products in TF32, f16 or bf16 that gather their operands are multiplied by
-    /// warpgroups, an instruction (`wgmma`) that compute capability 9.0 alone has, or no longer. The same numbers are rounded
-    /// and multiplied; a GPU may add them up in another order. These kernels have run on the emulator and on no GPU: so this
-    /// is off unless it is asked for.
+    /// From now on, matrix products in TF32, f16 or bf16, and convolutions whose operands are gathered on the way (but not
+    /// their gradients), are multiplied by warpgroups, or no longer: by `wgmma`, an instruction that compute capability 9.0
+    /// alone has. The same numbers are rounded and multiplied; a GPU may add them up in another order. These kernels have run
+    /// on the emulator and on no GPU: so this is off unless it is asked for.
     ///
     /// # Errors
     /// [`Error::Unsupported`] on a GPU of another compute capability.
