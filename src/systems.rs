@@ -3,11 +3,11 @@
 #![cfg(any(feature = "cuda", feature = "wgpu"))]
 
 use crate::{
-    Device, Result, Rng, Tensor,
+    DType, Device, Result, Rng, Tape, Tensor,
     data::{PatchSource, Window},
     device::{Memory, run},
-    nn::{Activation, GlobalPool, ResNetConfig, Task},
-    ops::sampling::GumbelTopK,
+    nn::{Activation, GlobalPool, Pass, ResNet, ResNetConfig, Task},
+    ops::{self, sampling::GumbelTopK},
     select::{Ips, IpsConfig},
     testing::{on_each_gpu_alone, random},
     train::{TrainConfig, Trainer, tests::Corners},
@@ -150,5 +150,35 @@ fn sampling_takes_no_memory_for_noise() {
         let of_cpu = |t: &Tensor| t.to_vec::<i32>().unwrap();
         let want = run(&op, &[&logits.to_device(&Device::Cpu).unwrap()]).unwrap();
         assert_eq!(of_cpu(&drawn[0]), of_cpu(&want[0]), "{device}");
+    });
+}
+
+/// Bytes at the peak of a step that trains the truncated encoder on patches of 50 by 50, for each patch more.
+fn step_peak(device: &Device, dtype: DType, recompute: bool) -> usize {
+    let net = ResNet::new("encoder", ResNetConfig::truncated(1), device, &mut Rng::new(0)).unwrap();
+    let peak = |patches: usize| {
+        let x = random([patches, 1, 50, 50], 1).to_device(device).unwrap();
+        let step = || {
+            let (tape, mut rng) = (Tape::keeping(dtype).unwrap(), Rng::new(0));
+            let mut pass = Pass::training(&tape, &mut rng).recomputing(recompute);
+            let y = net.forward(&x, &mut pass).unwrap();
+            tape.backward(&ops::mean_all(&y).unwrap()).unwrap()
+        };
+        peak_of(device, step).1
+    };
+    let (few, many) = (2, 6);
+    (peak(many) - peak(few)) / (many - few)
+}
+
+/// A step of the published configuration has 1,600 patches (16 images, 100 of each): 0.9 GB for what grows with them.
+#[test]
+fn a_step_that_keeps_activations_in_half_the_bytes_takes_less_than_a_gigabyte() {
+    on_each_gpu_alone(|device| {
+        let [whole, half] = [DType::F32, DType::BF16].map(|dtype| step_peak(device, dtype, false));
+        assert!(half < whole, "{device}: {half} bytes a patch as bf16, {whole} as f32");
+        let recomputed = step_peak(device, DType::F32, true);
+        for bytes in [half, recomputed] {
+            assert!(1600 * bytes < 900_000_000, "{device}: {bytes} bytes a patch");
+        }
     });
 }

@@ -5,6 +5,9 @@
 //! it goes, and returns the gradients of the tensors that were watched. Without a watched operand nothing is recorded
 //! and nothing is saved, so the same functions serve inference.
 
+mod checkpoint;
+mod keep;
+
 use crate::{
     device::{Meta, Op, Outputs, run},
     error::{Error, Result},
@@ -32,6 +35,12 @@ pub trait Backward: fmt::Debug + Send + Sync {
 
     /// The tensors kept for this, so that a tape can tell what it holds.
     fn saved(&self) -> SmallVec<[&Tensor; 4]> {
+        SmallVec::new()
+    }
+
+    /// Those of them that a tape may keep with fewer digits ([`Tape::keeping`]); in [`Backward::backward`] they are what
+    /// they were, but for the rounding.
+    fn activations(&mut self) -> SmallVec<[&mut Tensor; 4]> {
         SmallVec::new()
     }
 }
@@ -91,7 +100,13 @@ struct Record {
 enum Kind {
     /// A watched tensor; with the parameter it came from, if any.
     Leaf(Option<Stamp>),
-    Computed(Box<dyn Backward>),
+    Computed(Computed),
+}
+
+struct Computed {
+    backward: Box<dyn Backward>,
+    /// Which of its [`Backward::activations`] are rounded.
+    rounded: keep::Rounded,
 }
 
 #[derive(Default)]
@@ -99,6 +114,8 @@ struct Records {
     list: Vec<Record>,
     values: u32,
     consumed: bool,
+    /// How activations are kept, if not as they are, and those that are kept so far.
+    keep: Option<keep::Keep>,
 }
 
 /// A record of computations, to be differentiated once. A cheap handle: clones are the same tape.
@@ -151,7 +168,7 @@ impl Tape {
         let records = self.lock();
         let mut seen = Vec::new();
         for record in &records.list {
-            if let Kind::Computed(backward) = &record.kind {
+            if let Kind::Computed(Computed { backward, .. }) = &record.kind {
                 for t in backward.saved() {
                     seen.push((t.buffer.address(), t.offset, t.elements() * t.dtype().size()));
                 }
@@ -210,10 +227,11 @@ impl Tape {
                         parameters.push((stamp.id(), gradient.clone()));
                     }
                 }
-                Kind::Computed(backward) => {
+                Kind::Computed(mut computed) => {
                     let dy = Given { grads: slots[range].iter_mut().map(Option::take).collect() };
                     if dy.grads.iter().any(Option::is_some) {
-                        backward.backward(
+                        computed.widen()?;
+                        computed.backward.backward(
                             &dy,
                             &mut Gradients { operands: &record.operands, slots: &mut slots },
                         )?;
@@ -226,24 +244,6 @@ impl Tape {
             grads.add_parameter(id, gradient)?;
         }
         Ok(grads)
-    }
-
-    /// Runs `f` without saving what it computes, and runs it again when gradients are needed: memory for time. `f` gets
-    /// the inputs and must use no other watched tensor. Random numbers must come from an [`crate::Rng`] that `f` clones,
-    /// so that both runs draw the same; running statistics are whatever the first run returned.
-    pub fn checkpoint<F>(&self, f: F, inputs: &[&Tensor]) -> Result<Outputs>
-    where
-        F: Fn(&[Tensor]) -> Result<Outputs> + Send + Sync + 'static,
-    {
-        let plain: Vec<Tensor> = inputs.iter().map(|t| t.detach()).collect();
-        let outs = f(&plain)?;
-        if outs.iter().any(Tensor::is_watched) {
-            return Err(Error::tape(
-                "the checkpointed function uses a watched tensor that is not among its inputs",
-            ));
-        }
-        let backward = Recompute { f: Box::new(f), inputs: plain };
-        record("checkpoint", inputs, outs, |_| backward)
     }
 
     fn is(&self, other: &Tape) -> bool {
@@ -261,6 +261,8 @@ impl Tape {
                 "it was consumed by an earlier backward: record the computation on a new tape",
             ));
         }
+        // From here on, an activation lives as long as the records that share it.
+        records.keep = None;
         Ok(std::mem::take(&mut records.list))
     }
 
@@ -302,7 +304,7 @@ impl fmt::Display for Tape {
             f.write_str(")")?;
             match &record.kind {
                 Kind::Leaf(Some(stamp)) => writeln!(f, "  {stamp}")?,
-                Kind::Computed(backward) if f.alternate() => writeln!(f, "  {backward:?}")?,
+                Kind::Computed(computed) if f.alternate() => writeln!(f, "  {:?}", computed.backward)?,
                 _ => writeln!(f)?,
             }
         }
@@ -460,8 +462,11 @@ pub fn record<B: Backward + 'static>(
     }
     let operands = ins.iter().map(|t| t.node.as_ref().map(|node| node.value)).collect();
     let metas = outs.iter().map(|t| Meta::new(t.dims, t.dtype)).collect();
-    let backward = save(&Save { ins, outs: &outs });
-    let value = tape.push(name, metas, operands, Kind::Computed(Box::new(backward)))?;
+    let mut backward = save(&Save { ins, outs: &outs });
+    let (rounded, of_outs) = tape.round(&mut backward, ins, &outs)?;
+    let computed = Computed { backward: Box::new(backward), rounded };
+    let value = tape.push(name, metas, operands, Kind::Computed(computed))?;
+    tape.share(value, of_outs);
     for (i, out) in outs.iter_mut().enumerate() {
         if out.dtype.is_float() {
             out.node = Some(Node { tape: tape.clone(), value: value + i as u32 });
@@ -482,46 +487,4 @@ pub fn record1<B: Backward + 'static>(
 
 fn first(name: &'static str, outs: Outputs) -> Result<Tensor> {
     outs.into_iter().next().ok_or_else(|| Error::shape(name, "the operation has no result"))
-}
-
-type Recomputed = Box<dyn Fn(&[Tensor]) -> Result<Outputs> + Send + Sync>;
-
-/// The record of [`Tape::checkpoint`].
-struct Recompute {
-    f: Recomputed,
-    inputs: Vec<Tensor>,
-}
-
-impl fmt::Debug for Recompute {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "Recompute({:?})", self.inputs)
-    }
-}
-
-impl Backward for Recompute {
-    fn backward(&self, dy: &Given, to: &mut Gradients) -> Result<()> {
-        let tape = Tape::new();
-        let mut inputs = Vec::with_capacity(self.inputs.len());
-        for (at, input) in self.inputs.iter().enumerate() {
-            inputs.push(if to.wants(at) { tape.watch(input)? } else { input.clone() });
-        }
-        let outs = (self.f)(&inputs)?;
-        let roots: Vec<(&Tensor, &Tensor)> = outs
-            .iter()
-            .enumerate()
-            .filter_map(|(at, out)| Some((out, dy.get(at)?)))
-            .filter(|(out, _)| out.is_watched())
-            .collect();
-        let grads = tape.backward_from(&roots)?;
-        for (at, input) in inputs.iter().enumerate() {
-            if let Some(gradient) = grads.of(input) {
-                to.give(at, || Ok(gradient.clone()))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn saved(&self) -> SmallVec<[&Tensor; 4]> {
-        self.inputs.iter().collect()
-    }
 }

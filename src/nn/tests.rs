@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Device, Dims, Error, Rng, Tape, Tensor, ops, testing::*};
+use crate::{DType, Device, Dims, Error, Parameter, Rng, Tape, Tensor, ops, testing::*};
 use std::collections::BTreeMap;
 
 fn encoder(config: ResNetConfig) -> ResNet {
@@ -100,6 +100,38 @@ fn a_recomputing_pass_keeps_no_more_than_what_relus_give() {
     let (least, plain) = (saved(true), saved(false));
     assert!(least <= PATCHES * 498_000, "{} bytes a patch", least / PATCHES);
     assert!(plain > least, "{plain} bytes without recomputing, {least} with");
+}
+
+/// What is kept in half of the bytes changes no result, and gradients by its rounding.
+#[test]
+fn activations_can_be_kept_in_half_the_bytes() {
+    let net = encoder(ResNetConfig { channels: 1, widths: vec![4, 6], blocks: 2, pool: GlobalPool::Mean });
+    let (x, dy) = (random([6, 1, 27, 25], 1), random([6, 6], 2));
+    let run = |dtype: DType, recompute: bool| {
+        let (tape, mut rng) = (Tape::keeping(dtype).unwrap(), Rng::new(0));
+        let mut pass = Pass::training(&tape, &mut rng).recomputing(recompute);
+        let y = net.forward(&x, &mut pass).unwrap();
+        let (bytes, results) = (tape.saved_bytes(), bits(&y));
+        let grads = tape.backward(&ops::sum_all(&ops::mul(&y, &dy).unwrap()).unwrap()).unwrap();
+        let of = |p: &Parameter| grads.parameter(p).unwrap().to_vec::<f32>().unwrap();
+        (bytes, results, net.parameters().into_iter().map(of).collect::<Vec<_>>())
+    };
+    for recompute in [false, true] {
+        let whole = run(DType::F32, recompute);
+        for (dtype, most) in [(DType::BF16, 6e-2), (DType::F16, 1e-2)] {
+            let (bytes, results, grads) = run(dtype, recompute);
+            assert_eq!(results, whole.1);
+            assert!(3 * bytes < 2 * whole.0, "{bytes} bytes as {dtype}, {} as f32", whole.0);
+            let [mut off, mut all] = [0.0_f64; 2];
+            for (a, b) in grads.iter().flatten().zip(whole.2.iter().flatten()) {
+                off += f64::from(a - b).powi(2);
+                all += f64::from(*b).powi(2);
+            }
+            let error = (off / all).sqrt();
+            assert!(error > 0.0 && error < most, "{dtype}: {error}");
+        }
+    }
+    assert!(matches!(Tape::keeping(DType::U8), Err(Error::DType { .. })));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! that was not.
 
 use crate::{
-    Device, Rng, Tape,
+    DType, Device, Rng, Tape,
     checkpoint::Checkpoint,
     data::PatchSource,
     error::{Error, Result},
@@ -130,6 +130,7 @@ pub struct Trainer {
     examples: usize,
     data: String,
     recompute: bool,
+    activations: DType,
     step: usize,
     /// The order of the epoch it was made for.
     order: Option<(usize, Vec<u32>)>,
@@ -145,7 +146,8 @@ impl Trainer {
         config.check(data.len())?;
         let optimizer = AdamW::new(config.learning_rate, config.weight_decay);
         let (examples, data) = (data.len(), data.description());
-        Ok(Trainer { net, optimizer, config, examples, data, recompute: false, step: 0, order: None })
+        let (recompute, activations) = (false, DType::F32);
+        Ok(Trainer { net, optimizer, config, examples, data, recompute, activations, step: 0, order: None })
     }
 
     /// The same training with half the memory for activations and more time: see [`Pass::recomputing`]. Results are the
@@ -153,6 +155,18 @@ impl Trainer {
     pub fn recomputing(mut self, recompute: bool) -> Self {
         self.recompute = recompute;
         self
+    }
+
+    /// The same training with activations kept for the gradients as bf16 or f16, in half the memory: see
+    /// [`Tape::keeping`].
+    ///
+    /// # Errors
+    ///
+    /// Another type than these and f32.
+    pub fn keeping_activations(mut self, dtype: DType) -> Result<Self> {
+        Tape::keeping(dtype)?;
+        self.activations = dtype;
+        Ok(self)
     }
 
     /// The network.
@@ -212,7 +226,7 @@ impl Trainer {
         let mut rng = Rng::stream(self.config.seed, self.step as u64);
         let images: Vec<&dyn PatchSource> = examples.iter().map(|e| &*e.image).collect();
         let chosen = self.net.select(&images, &mut rng)?;
-        let tape = Tape::new();
+        let tape = Tape::keeping(self.activations)?;
         let mut pass = Pass::training(&tape, &mut rng).recomputing(self.recompute);
         let prediction = self.net.classify(&images, &chosen, &mut pass)?;
         let tasks: Vec<Task> = self.net.config().tasks.clone();

@@ -60,4 +60,8 @@ impl Backward for Record {
     fn saved(&self) -> SmallVec<[&Tensor; 4]> {
         self.kept.iter().chain(&self.y).collect()
     }
+
+    fn activations(&mut self) -> SmallVec<[&mut Tensor; 4]> {
+        self.kept.iter_mut().take(1).chain(&mut self.y).collect()
+    }
 }

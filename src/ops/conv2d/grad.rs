@@ -54,4 +54,8 @@ impl Backward for Conv2dGrad {
     fn saved(&self) -> SmallVec<[&Tensor; 4]> {
         self.x.iter().chain(&self.weight).collect()
     }
+
+    fn activations(&mut self) -> SmallVec<[&mut Tensor; 4]> {
+        self.x.iter_mut().collect()
+    }
 }

@@ -48,4 +48,8 @@ impl Backward for LinearGrad {
     fn saved(&self) -> SmallVec<[&Tensor; 4]> {
         self.x.iter().chain(&self.weight).collect()
     }
+
+    fn activations(&mut self) -> SmallVec<[&mut Tensor; 4]> {
+        self.x.iter_mut().collect()
+    }
 }
