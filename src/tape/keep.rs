@@ -130,3 +130,32 @@ impl Computed {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{bits, random};
+
+    /// Gradients are those of the rounded activations, bit for bit, and whoever shares one keeps it once.
+    #[test]
+    fn gradients_are_those_of_what_was_kept() {
+        let (x, weight, bias) = (random([2, 3, 7, 5], 1), random([4, 3, 3, 3], 2), random([2, 4, 7, 5], 3));
+        let rounded = ops::convert(&ops::convert(&x, DType::BF16).unwrap(), DType::F32).unwrap();
+        let gradients = |dtype: DType, x: &Tensor| {
+            let tape = Tape::keeping(dtype).unwrap();
+            let (image, weight) = (tape.watch(x).unwrap(), tape.watch(&weight).unwrap());
+            // An activation is what an operation on the tape computed.
+            let x = ops::scale(&image, 1.0, 0.0).unwrap();
+            let conv = |x: &Tensor| ops::conv2d(x, &weight, None, ops::Conv2d::new(1, 1)).unwrap();
+            let y = ops::add(&conv(&x), &conv(&x)).unwrap();
+            let loss = ops::sum_all(&ops::mul(&y, &bias).unwrap()).unwrap();
+            let bytes = tape.saved_bytes();
+            let grads = tape.backward(&loss).unwrap();
+            ([&image, &weight].map(|t| bits(grads.of(t).unwrap())), bytes)
+        };
+        let (kept, less) = gradients(DType::BF16, &x);
+        let (want, more) = gradients(DType::F32, &rounded);
+        assert_eq!(kept, want);
+        assert_eq!(more - less, 2 * x.elements());
+    }
+}
