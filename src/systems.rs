@@ -113,8 +113,8 @@ fn trainer(device: &Device, data: &Corners) -> Trainer {
         warmup_epochs: 1,
         batch: 2,
         learning_rate: 3e-3,
-        weight_decay: 0.1,
         seed: 5,
+        ..TrainConfig::megapixel_mnist()
     };
     Trainer::new(net, config, data).unwrap()
 }

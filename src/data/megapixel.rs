@@ -169,6 +169,10 @@ impl PatchSource for Sample {
     fn read(&self, window: Window, out: &mut [u8]) -> Result<()> {
         self.image.read(window, out)
     }
+
+    fn view(&self, size: [usize; 2], out: &mut [f32]) -> Result<()> {
+        self.image.view(size, out)
+    }
 }
 
 /// One split of a Megapixel MNIST data set. Images are made when asked for, always the same for the same index.

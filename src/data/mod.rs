@@ -29,6 +29,7 @@
 
 mod source;
 mod sparse;
+mod view;
 
 pub use source::{DenseImage, Overlap, PatchGrid, PatchSource, Window};
 pub use sparse::{SparseBuilder, SparseImage};

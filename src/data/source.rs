@@ -120,6 +120,17 @@ pub trait PatchSource: Send + Sync {
         None
     }
 
+    /// Writes a view of the whole image at `size` [h, w] as (C, h, w) into `out`, every pixel between 0 and 1: the mean of
+    /// the area it covers, as [`resize`](crate::ops::resize()) by [`Area`](crate::ops::ResizeMode::Area) makes it. Takes
+    /// about a megabyte for the block of pixels at hand, however large the image.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `out` has another size, [`Error::Argument`] for a size of zero, and as
+    /// [`read`](PatchSource::read).
+    fn view(&self, size: [usize; 2], out: &mut [f32]) -> Result<()> {
+        super::view::read(self, size, out)
+    }
+
     /// The grid of patches over this image.
     ///
     /// # Errors
@@ -171,6 +182,9 @@ macro_rules! forward {
             }
             fn in_memory(&self) -> Option<&[u8]> {
                 (**self).in_memory()
+            }
+            fn view(&self, size: [usize; 2], out: &mut [f32]) -> Result<()> {
+                (**self).view(size, out)
             }
             fn read_patches(&self, grid: &PatchGrid, indices: &[u32], out: &mut [u8]) -> Result<()> {
                 (**self).read_patches(grid, indices, out)

@@ -5,7 +5,10 @@
 
 use crate::{Error, Result};
 
-use super::source::{PatchSource, Window};
+use super::{
+    source::{PatchSource, Window},
+    view::Areas,
+};
 
 /// First column of a run, and where its pixels begin in `values`; they end where the next run's begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +136,15 @@ impl PatchSource for SparseImage {
             self.read_row(overlap.image[0] + line, overlap.image[1], &mut out[to..to + overlap.width]);
         }
         Ok(())
+    }
+
+    /// Costs as much as there is ink, whatever the size of the image.
+    fn view(&self, size: [usize; 2], out: &mut [f32]) -> Result<()> {
+        let mut areas = Areas::new(size, [1, self.height, self.width])?;
+        for (row, column, pixels) in self.runs() {
+            areas.add(row, column, pixels);
+        }
+        areas.finish(out)
     }
 }
 

@@ -29,3 +29,9 @@ pub fn default_uniform(dims: impl Into<Dims>, device: &Device, rng: &mut Rng) ->
     let fan_in: usize = dims.iter().skip(1).product();
     uniform(dims, 1.0 / (fan_in as f32).sqrt(), device, rng)
 }
+
+/// `U(±√(6 / (fan_in + fan_out)))`, the default of Keras (Glorot and Bengio 2010), for a convolution's weight (O, C, kh, kw).
+pub fn glorot_uniform(dims: [usize; 4], device: &Device, rng: &mut Rng) -> Result<Tensor> {
+    let pixels = dims[2] as f32 * dims[3] as f32;
+    uniform(dims, (6.0 / (pixels * (dims[0] as f32 + dims[1] as f32))).sqrt(), device, rng)
+}

@@ -53,6 +53,11 @@ impl Conv2d {
         self.weight.tensor()
     }
 
+    /// The weight for use in a pass, for a penalty on it.
+    pub(super) fn watched_weight(&self, pass: &mut Pass) -> Result<Tensor> {
+        pass.parameter(&self.weight)
+    }
+
     /// The geometry.
     pub fn geometry(&self) -> ops::Conv2d {
         self.conv

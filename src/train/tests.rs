@@ -45,8 +45,14 @@ fn trainer_on(device: &Device, examples: usize, epochs: usize) -> Trainer {
     let encoder = ResNetConfig { channels: 1, widths: vec![8, 16], blocks: 1, pool: GlobalPool::Mean };
     let net = IpsConfig::with_encoder(encoder, [10, 10], 4, 3, tasks, true);
     let net = Ips::new(net, device, &mut Rng::new(0)).unwrap();
-    let config =
-        TrainConfig { epochs, warmup_epochs: 1, batch: 8, learning_rate: 3e-3, weight_decay: 0.1, seed: 5 };
+    let config = TrainConfig {
+        epochs,
+        warmup_epochs: 1,
+        batch: 8,
+        learning_rate: 3e-3,
+        seed: 5,
+        ..TrainConfig::megapixel_mnist()
+    };
     Trainer::new(net, config, &Corners { len: examples }).unwrap()
 }
 

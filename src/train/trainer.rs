@@ -1,7 +1,7 @@
-//! The training loop of IPS, one step at a time.
+//! The training loop of any system, one step at a time.
 //!
-//! A step selects patches without gradients, learns from them, and writes the parameters: AdamW with the published warm-up
-//! and cosine schedule. Everything random in step `s` comes from the stream `(seed, s)`, and the order of epoch `e` from
+//! A step lets the system learn from a batch and writes the parameters with AdamW, by default with the warm-up and cosine
+//! schedule of Iterative Patch Selection. Everything random in step `s` comes from the stream `(seed, s)`, and the order of epoch `e` from
 //! the stream `(seed, 2³² + e)`, so a run that is stopped and resumed from its checkpoint computes the same bits as one
 //! that was not.
 
@@ -10,12 +10,27 @@ use crate::{
     checkpoint::Checkpoint,
     data::PatchSource,
     error::{Error, Result},
-    nn::{Module, Pass, Task},
-    optim::{AdamW, Optimizer, WarmupCosine},
-    select::Ips,
+    nn::{Pass, Task},
+    optim::{AdamW, Optimizer, StepDecay, WarmupCosine, clip_norm},
+    select::{Ips, Learned, Moment, System},
     train::{Dataset, Example, batch_targets, dataset::examples},
 };
 use std::path::Path;
+
+/// How the learning rate falls after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub enum Decay {
+    /// Half a cosine down to a thousandth of the peak ([`WarmupCosine`]).
+    #[default]
+    Cosine,
+    /// Multiplied by `factor` every `every` epochs ([`StepDecay`]); a factor of 1 keeps it.
+    Steps {
+        /// Epochs between changes.
+        every: usize,
+        /// The multiplier.
+        factor: f64,
+    },
+}
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +43,12 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Peak learning rate.
     pub learning_rate: f64,
+    /// How it falls.
+    pub decay: Decay,
     /// Decoupled weight decay, on every parameter.
     pub weight_decay: f64,
+    /// The gradients' global norm is at most this.
+    pub clip_norm: Option<f64>,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -47,7 +66,11 @@ impl TrainConfig {
                 format!("{} epochs of {examples} examples have more steps than can be counted", self.epochs);
             return Err(Error::argument(OP, what));
         }
-        let rates = [("learning rate", self.learning_rate), ("weight decay", self.weight_decay)];
+        let rates = [
+            ("learning rate", self.learning_rate),
+            ("weight decay", self.weight_decay),
+            ("limit of the gradients' norm", self.clip_norm.unwrap_or(0.0)),
+        ];
         match rates.iter().find(|(_, rate)| !rate.is_finite() || *rate < 0.0) {
             Some((name, rate)) => {
                 Err(Error::argument(OP, format!("a {name} of {rate}, must be finite and at least 0")))
@@ -56,15 +79,48 @@ impl TrainConfig {
         }
     }
 
-    /// The published setting of Megapixel MNIST.
+    /// The setting in which Iterative Patch Selection was published for Megapixel MNIST.
     pub fn megapixel_mnist() -> Self {
         TrainConfig {
             epochs: 150,
             warmup_epochs: 10,
             batch: 16,
             learning_rate: 1e-3,
+            decay: Decay::Cosine,
             weight_decay: 0.1,
+            clip_norm: None,
             seed: 0,
+        }
+    }
+
+    /// The setting in which Attention Sampling was published for Megapixel MNIST: Adam at a constant rate, gradients of
+    /// norm 1 at most.
+    pub fn attention_sampling() -> Self {
+        TrainConfig {
+            epochs: 500,
+            warmup_epochs: 0,
+            batch: 128,
+            decay: Decay::Steps { every: usize::MAX, factor: 1.0 },
+            weight_decay: 0.0,
+            clip_norm: Some(1.0),
+            ..TrainConfig::megapixel_mnist()
+        }
+    }
+
+    /// The learning rate of step `step`, counted from 1, of an epoch of `steps_per_epoch`.
+    fn learning_rate(&self, step: usize, steps_per_epoch: usize) -> f64 {
+        let cosine = WarmupCosine {
+            peak: self.learning_rate,
+            steps_per_epoch,
+            warmup_epochs: self.warmup_epochs,
+            epochs: self.epochs,
+        };
+        match self.decay {
+            Decay::Steps { every, factor } if step >= self.warmup_epochs.saturating_mul(steps_per_epoch) => {
+                let steps = StepDecay { start: self.learning_rate, every, factor };
+                steps.at((step - 1) / steps_per_epoch.max(1))
+            }
+            _ => cosine.at(step),
         }
     }
 }
@@ -74,7 +130,7 @@ impl TrainConfig {
 pub struct StepReport {
     /// Number of the step, from 0.
     pub step: usize,
-    /// The loss: the mean over tasks.
+    /// The loss: the mean over tasks, and what regularises.
     pub loss: f32,
     /// Each task's loss.
     pub task_losses: Vec<f32>,
@@ -86,7 +142,7 @@ pub struct StepReport {
     pub learning_rate: f64,
 }
 
-/// A network in training.
+/// A system in training: Iterative Patch Selection or any other.
 ///
 /// ```
 /// use foveate::{
@@ -122,8 +178,8 @@ pub struct StepReport {
 /// assert_eq!(evaluate(trainer.net(), &Shades, 4, 0, |_done| true)?.of(0), 1.0);
 /// # Ok(()) }
 /// ```
-pub struct Trainer {
-    net: Ips,
+pub struct Trainer<S = Ips> {
+    net: S,
     optimizer: AdamW,
     config: TrainConfig,
     /// Examples in the training set, and what it says of itself.
@@ -136,13 +192,13 @@ pub struct Trainer {
     order: Option<(usize, Vec<u32>)>,
 }
 
-impl Trainer {
+impl<S: System> Trainer<S> {
     /// Starts training `net` on `data`, which every further call is to be given again.
     ///
     /// # Errors
     ///
     /// Sizes of zero, rates that are negative or not finite.
-    pub fn new(net: Ips, config: TrainConfig, data: &dyn Dataset) -> Result<Self> {
+    pub fn new(net: S, config: TrainConfig, data: &dyn Dataset) -> Result<Self> {
         config.check(data.len())?;
         let optimizer = AdamW::new(config.learning_rate, config.weight_decay);
         let (examples, data) = (data.len(), data.description());
@@ -170,12 +226,12 @@ impl Trainer {
     }
 
     /// The network.
-    pub fn net(&self) -> &Ips {
+    pub fn net(&self) -> &S {
         &self.net
     }
 
     /// The network, to be changed between steps.
-    pub fn net_mut(&mut self) -> &mut Ips {
+    pub fn net_mut(&mut self) -> &mut S {
         &mut self.net
     }
 
@@ -225,26 +281,28 @@ impl Trainer {
     fn step_here(&mut self, examples: &[Example]) -> Result<StepReport> {
         let mut rng = Rng::stream(self.config.seed, self.step as u64);
         let images: Vec<&dyn PatchSource> = examples.iter().map(|e| &*e.image).collect();
-        let chosen = self.net.select(&images, &mut rng)?;
+        let tasks: Vec<Task> = self.net.tasks().to_vec();
+        let targets = batch_targets(&tasks, examples, &self.net.device())?;
         let tape = Tape::keeping(self.activations)?;
         let mut pass = Pass::training(&tape, &mut rng).recomputing(self.recompute);
-        let prediction = self.net.classify(&images, &chosen, &mut pass)?;
-        let tasks: Vec<Task> = self.net.config().tasks.clone();
-        let targets = batch_targets(&tasks, examples, &self.net.device())?;
-        let losses = self.net.losses(&prediction, &targets)?;
+        let Learned { probabilities, losses } =
+            self.net.learn(&images, &targets, self.moment(), &mut pass)?;
         let statistics = pass.statistics();
-        let grads = tape.backward(&losses.total)?;
+        let mut grads = tape.backward(&losses.total)?;
         let loss = losses.total.item::<f32>()?;
         if !loss.is_finite() {
             let what = format!("the loss of step {} is {loss}: lower the learning rate", self.step);
             return Err(Error::argument(OP, what));
         }
-        let learning_rate = self.learning_rate();
+        if let Some(most) = self.config.clip_norm {
+            clip_norm(&mut grads, most)?;
+        }
+        let learning_rate = self.config.learning_rate(self.step + 1, self.steps_per_epoch());
         self.optimizer.set_learning_rate(learning_rate);
         self.optimizer.step(&mut self.net.parameters_mut(), &grads)?;
         self.net.set_statistics(statistics)?;
         let mut correct = Vec::with_capacity(tasks.len());
-        for ((task, p), y) in tasks.iter().zip(&prediction.probabilities).zip(&targets.tensors) {
+        for ((task, p), y) in tasks.iter().zip(&probabilities).zip(&targets.tensors) {
             correct.push(task.correct(p, y)?.iter().filter(|right| **right).count());
         }
         let report = StepReport {
@@ -259,15 +317,9 @@ impl Trainer {
         Ok(report)
     }
 
-    /// The learning rate of the next step.
-    fn learning_rate(&self) -> f64 {
-        let schedule = WarmupCosine {
-            peak: self.config.learning_rate,
-            steps_per_epoch: self.steps_per_epoch(),
-            warmup_epochs: self.config.warmup_epochs,
-            epochs: self.config.epochs,
-        };
-        schedule.at(self.step + 1)
+    /// Where in the training the next step is.
+    fn moment(&self) -> Moment {
+        Moment { step: self.step, steps: self.steps(), epoch: self.step / self.steps_per_epoch() }
     }
 
     /// Everything needed to go on: parameters, statistics, optimiser state, position.
@@ -322,12 +374,12 @@ impl Trainer {
         [
             ("training", format!("{:?}", self.config)),
             ("data", format!("{} examples, {}", self.examples, self.data)),
-            ("network", format!("{:?}", self.net.config())),
+            ("network", self.net.description()),
         ]
     }
 
     /// Ends training and gives the network.
-    pub fn into_net(self) -> Ips {
+    pub fn into_net(self) -> S {
         self.net
     }
 

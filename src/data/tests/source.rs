@@ -117,3 +117,60 @@ fn spans_are_joined_and_must_come_in_order() {
     let runs: Vec<_> = image.runs().collect();
     assert_eq!(runs, [(0, 2, &[1, 2, 3][..]), (0, 6, &[4]), (2, 0, &[5])]);
 }
+
+/// A view is what the operation makes of the whole image, and its bits do not depend on where the pixels are.
+#[test]
+fn views_are_those_of_the_whole_image() {
+    for (dims, size) in
+        [([2, 40, 33], [7, 5]), ([1, 12, 9], [12, 9]), ([1, 5, 4], [9, 7]), ([3, 1, 8], [1, 3])]
+    {
+        let [c, h, w] = dims;
+        let pixels = random_pixels(c * h * w, 3);
+        let image = DenseImage::new(dims, pixels.clone()).unwrap();
+        let mut view = vec![f32::NAN; c * size[0] * size[1]];
+        image.view(size, &mut view).unwrap();
+        let whole = crate::Tensor::from_slice(&pixels, [1, c, h, w], &crate::Device::Cpu).unwrap();
+        let whole = crate::ops::to_unit(&whole).unwrap();
+        let want = crate::ops::resize(&whole, size, crate::ops::ResizeMode::Area).unwrap();
+        let want = want.to_vec::<f32>().unwrap();
+        assert!(view.iter().zip(&want).all(|(a, b)| (a - b).abs() <= 2e-7), "{dims:?}: {view:?} {want:?}");
+        if c == 1 {
+            let mut sparse = vec![f32::NAN; view.len()];
+            SparseImage::from_dense(h, w, &pixels).unwrap().view(size, &mut sparse).unwrap();
+            assert_eq!(view, sparse);
+        }
+    }
+    let image = DenseImage::new([1, 2, 2], vec![0; 4]).unwrap();
+    assert!(matches!(image.view([0, 1], &mut []), Err(Error::Argument { op: "view", .. })));
+    assert!(matches!(image.view([1, 1], &mut [0.0; 2]), Err(Error::Shape { op: "view", .. })));
+}
+
+/// An area larger than a block is read in parts.
+#[test]
+fn a_view_of_a_large_image_is_read_in_blocks() {
+    struct Counted(std::sync::atomic::AtomicUsize);
+    impl PatchSource for Counted {
+        fn channels(&self) -> usize {
+            1
+        }
+        fn height(&self) -> usize {
+            3000
+        }
+        fn width(&self) -> usize {
+            4000
+        }
+        fn read(&self, window: Window, out: &mut [u8]) -> crate::Result<()> {
+            self.0.fetch_max(out.len(), std::sync::atomic::Ordering::Relaxed);
+            for (line, row) in out.chunks_exact_mut(window.width).enumerate() {
+                row.fill(((window.row as usize + line) / 1000) as u8);
+            }
+            Ok(())
+        }
+    }
+    let image = Counted(0.into());
+    let mut view = [0.0; 12];
+    image.view([3, 4], &mut view).unwrap();
+    let want: Vec<f32> = (0..12).map(|at| (f64::from(at / 4) / 255.0) as f32).collect();
+    assert_eq!(view[..], want);
+    assert_eq!(image.0.into_inner(), 1_000_000, "one pixel of the view at a time");
+}

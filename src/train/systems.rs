@@ -1,0 +1,131 @@
+//! What holds of every system in training: it learns, it resumes to the same bits, its first steps agree between devices.
+
+use super::{Accuracy, Dataset, Example, Target, TrainConfig, Trainer, evaluate, tests::Corners};
+use crate::{
+    Device, Result, Rng,
+    data::DenseImage,
+    device::Arms,
+    nn::{Activation, ConvLayer, ConvStackConfig, EncoderConfig, GlobalPool, Task, Then},
+    select::{Ats, AtsConfig, System},
+    testing::{bits, on_each_device},
+};
+
+fn tasks() -> Vec<Task> {
+    vec![Task::new("which", 2, Activation::Softmax), Task::new("both", 2, Activation::Sigmoid)]
+}
+
+fn encoder() -> EncoderConfig {
+    let layers = vec![ConvLayer::valid(8, 3, Then::Relu), ConvLayer::valid(8, 3, Then::Relu)];
+    EncoderConfig::Convs(ConvStackConfig { channels: 1, layers }, GlobalPool::Max)
+}
+
+fn ats(device: &Device) -> Ats {
+    let config = AtsConfig {
+        view: [20, 20],
+        patch: [10, 10],
+        samples: 4,
+        encoder: encoder(),
+        tasks: tasks(),
+        ..AtsConfig::megapixel_mnist()
+    };
+    Ats::new(config, device, &mut Rng::new(0)).unwrap()
+}
+
+fn uniform(device: &Device) -> Ats {
+    let config = AtsConfig { samples: 6, ..ats(device).config().clone() }.uniform();
+    Ats::new(config, device, &mut Rng::new(0)).unwrap()
+}
+
+fn config(epochs: usize) -> TrainConfig {
+    TrainConfig { epochs, batch: 8, learning_rate: 1e-2, seed: 5, ..TrainConfig::attention_sampling() }
+}
+
+/// Dark and bright noise: every place tells the class.
+struct Shades {
+    len: usize,
+}
+
+impl Dataset for Shades {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn example(&self, index: usize) -> Result<Example> {
+        let mut rng = Rng::stream(2, index as u64);
+        let class = rng.below(2);
+        let pixels = (0..40 * 40).map(|_| (rng.below(60) + 100 * class) as u8).collect();
+        let targets = vec![Target::Class(class), Target::Classes(vec![class == 0, class == 1])];
+        Ok(Example { image: Box::new(DenseImage::new([1, 40, 40], pixels)?), targets })
+    }
+}
+
+/// Of unseen images, half of them of each class, after `epochs` of 160.
+fn trained<S: System>(net: S, epochs: usize, [train, test]: [&dyn Dataset; 2]) -> Accuracy {
+    let mut trainer = Trainer::new(net, config(epochs), train).unwrap();
+    while trainer.steps_done() < trainer.steps() {
+        trainer.step_on(train).unwrap();
+    }
+    evaluate(trainer.net(), test, 16, 0, |_| true).unwrap()
+}
+
+#[test]
+fn systems_learn_where_to_look() {
+    let data: [&dyn Dataset; 2] = [&Corners { len: 160 }, &Corners { len: 96 }];
+    let accuracy = trained(ats(&Device::Cpu), 6, data);
+    assert!(accuracy.of(0) > 0.8, "attention sampling: {accuracy:?}");
+}
+
+#[test]
+fn systems_learn_what_they_see() {
+    let data: [&dyn Dataset; 2] = [&Shades { len: 48 }, &Shades { len: 96 }];
+    let accuracy = trained(uniform(&Device::Cpu), 4, data);
+    assert!(accuracy.of(0) > 0.9, "uniform sampling: {accuracy:?}");
+}
+
+fn resumes<S: System>(name: &str, make: impl Fn() -> S) {
+    let data = Corners { len: 20 };
+    let path = std::env::temp_dir().join(format!("foveate-{name}-{}.safetensors", std::process::id()));
+    let fresh = || Trainer::new(make(), config(2), &data).unwrap();
+    let (mut whole, mut resumed, mut reports) = (fresh(), fresh(), Vec::new());
+    for step in 0..whole.steps() {
+        if step == 2 {
+            whole.save(&path).unwrap();
+        }
+        reports.push(whole.step_on(&data).unwrap());
+    }
+    resumed.resume(&path).unwrap();
+    for report in &reports[2..] {
+        assert_eq!(resumed.step_on(&data).unwrap(), *report, "{name}");
+    }
+    let state = |trainer: &Trainer<S>| trainer.checkpoint().unwrap().tensors;
+    let (whole, resumed) = (state(&whole), state(&resumed));
+    assert_eq!(whole.len(), resumed.len());
+    assert!(whole.iter().all(|(tensor, value)| bits(value) == bits(&resumed[tensor])), "{name}");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn every_system_resumes_to_the_same_bits() {
+    resumes("ats", || ats(&Device::Cpu));
+    resumes("uniform", || uniform(&Device::Cpu));
+}
+
+fn first_steps_agree<S: System>(name: &str, make: impl Fn(&Device) -> S) {
+    let data = Corners { len: 24 };
+    let losses = |device: &Device| -> Vec<f32> {
+        let mut trainer = Trainer::new(make(device), config(3), &data).unwrap();
+        (0..3).map(|_| trainer.step_on(&data).unwrap().loss).collect()
+    };
+    let want = losses(&Device::Cpu);
+    on_each_device(Arms { wgpu: true, cuda: true }, |device| {
+        let got = losses(device);
+        let near = got.iter().zip(&want).all(|(got, want)| (got - want).abs() <= 1e-4 * want.abs());
+        assert!(near, "{name} on {device}: {got:?}, the CPU's are {want:?}");
+    });
+}
+
+#[test]
+fn the_first_three_steps_of_every_system_agree_between_devices() {
+    first_steps_agree("ats", ats);
+    first_steps_agree("uniform", uniform);
+}
