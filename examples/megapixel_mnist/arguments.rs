@@ -1,17 +1,17 @@
-//! What the command line says, and the plan it makes: data, network and training.
+//! What the command line says, and the plan it makes: data, system and training.
 
 use clap::{Parser, ValueEnum};
 use foveate::{
     Result,
     data::{MegapixelConfig, NoiseKind, PatchGrid, Thickness},
-    nn::{ResNetConfig, Task},
-    select::IpsConfig,
+    nn::{EncoderConfig, ResNetConfig, Task},
+    select::{AtsConfig, IpsConfig},
     train::TrainConfig,
 };
 use foveate_examples::DEVICES;
 use std::path::PathBuf;
 
-/// Train Iterative Patch Selection on Megapixel MNIST.
+/// Train Iterative Patch Selection, or another system, on Megapixel MNIST.
 ///
 /// Without --mnist the digits are drawn by a built-in generator, so nothing has to be downloaded.
 #[derive(Parser, Debug)]
@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// Folder of the four MNIST files (IDX, gzip or not)
     #[arg(long)]
     pub(crate) mnist: Option<PathBuf>,
+    /// The system
+    #[arg(long, value_enum, default_value = "ips")]
+    pub(crate) system: SystemName,
     /// What to train; every option below overrides a part of it
     #[arg(long, value_enum, default_value = "small")]
     pub(crate) config: Config,
@@ -38,6 +41,12 @@ pub(crate) struct Arguments {
     /// Patches kept by selection, M
     #[arg(long)]
     pub(crate) memory: Option<usize>,
+    /// Patches drawn from the attention (ats, uniform), n
+    #[arg(long)]
+    pub(crate) samples: Option<usize>,
+    /// Height and width of the small view of the image (ats, uniform), in pixels
+    #[arg(long)]
+    pub(crate) view: Option<usize>,
     /// Patches seen per iteration of selection, I
     #[arg(long)]
     pub(crate) iteration: Option<usize>,
@@ -98,6 +107,22 @@ pub(crate) enum Config {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SystemName {
+    /// Iterative Patch Selection
+    Ips,
+    /// Attention Sampling
+    Ats,
+    /// Patches drawn anywhere
+    Uniform,
+}
+
+/// The system to train, with its configuration.
+pub(crate) enum SystemConfig {
+    Ips(IpsConfig),
+    Ats(AtsConfig),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Noise {
     /// Straight lines
     Lines,
@@ -108,7 +133,7 @@ pub(crate) enum Noise {
 /// Everything that the arguments decide.
 pub(crate) struct Plan {
     pub(crate) data: MegapixelConfig,
-    pub(crate) net: IpsConfig,
+    pub(crate) net: SystemConfig,
     pub(crate) train: TrainConfig,
     pub(crate) train_images: usize,
     pub(crate) test_images: usize,
@@ -136,14 +161,12 @@ impl Plan {
         // Five times as dense as the published 50 on 1500², which would be 2 on a canvas of 300.
         data.noise_count = a.noise_count.unwrap_or(if small { 10 } else { data.noise_count });
         data.check()?;
-        let encoder = if small { ResNetConfig::small(1) } else { ResNetConfig::truncated(1) };
-        let iteration = a.iteration.unwrap_or(memory);
-        let tasks = Task::megapixel_mnist();
-        let mut net = IpsConfig::with_encoder(encoder, [patch; 2], memory, iteration, tasks, true);
-        net.stride = [a.stride.unwrap_or(patch); 2];
-        net.elide_constant = a.dedup;
-        net.check()?;
-        PatchGrid::new(data.canvas, net.patch, net.stride)?;
+        let net = match a.system {
+            SystemName::Ips => SystemConfig::Ips(ips(a, small, patch, memory)?),
+            SystemName::Ats => SystemConfig::Ats(ats(a, small, patch)?),
+            SystemName::Uniform => SystemConfig::Ats(ats(a, small, patch)?.uniform()),
+        };
+        PatchGrid::new(data.canvas, [patch; 2], [a.stride.unwrap_or(patch); 2])?;
         let mut train = TrainConfig { seed: a.seed, ..TrainConfig::megapixel_mnist() };
         if small {
             (train.epochs, train.warmup_epochs) = (20, 1);
@@ -154,4 +177,32 @@ impl Plan {
         let (train_images, test_images) = (a.train_images.unwrap_or(images), a.test_images.unwrap_or(test));
         Ok(Plan { data, net, train, train_images, test_images })
     }
+}
+
+fn encoder(small: bool) -> ResNetConfig {
+    if small { ResNetConfig::small(1) } else { ResNetConfig::truncated(1) }
+}
+
+fn ips(a: &Arguments, small: bool, patch: usize, memory: usize) -> Result<IpsConfig> {
+    let iteration = a.iteration.unwrap_or(memory);
+    let tasks = Task::megapixel_mnist();
+    let mut net = IpsConfig::with_encoder(encoder(small), [patch; 2], memory, iteration, tasks, true);
+    net.stride = [a.stride.unwrap_or(patch); 2];
+    net.elide_constant = a.dedup;
+    net.check()?;
+    Ok(net)
+}
+
+/// The published networks with the tasks of Iterative Patch Selection; the small ones share its encoder.
+fn ats(a: &Arguments, small: bool, patch: usize) -> Result<AtsConfig> {
+    let mut net =
+        AtsConfig { tasks: Task::megapixel_mnist(), patch: [patch; 2], ..AtsConfig::megapixel_mnist() };
+    if small {
+        net.view = [60, 60];
+        net.encoder = EncoderConfig::ResNet(encoder(small));
+    }
+    net.view = a.view.map_or(net.view, |view| [view; 2]);
+    net.samples = a.samples.unwrap_or(net.samples);
+    net.check()?;
+    Ok(net)
 }

@@ -1,4 +1,4 @@
-//! Trains Iterative Patch Selection on Megapixel MNIST from scratch: images that are almost entirely empty, in which
+//! Trains Iterative Patch Selection, or another system, on Megapixel MNIST from scratch: images that are almost entirely empty, in which
 //! five small digits hide among noise. Shows progress, writes checkpoints, learning curves and attention maps, and can
 //! be stopped (Ctrl-C) and resumed at any time.
 //!
@@ -6,19 +6,19 @@
 
 mod arguments;
 mod log;
+mod maps;
 
-use arguments::{Arguments, Plan};
+use arguments::{Arguments, Plan, SystemConfig};
 use clap::Parser;
 use foveate::{
     Error, Result, Rng,
-    data::{Digits, MegapixelMnist, Mnist, PatchSource, Split, strokes},
-    nn::{Module, Pass},
-    plot,
-    select::Ips,
+    data::{Digits, MegapixelMnist, Mnist, Split, strokes},
+    select::{Ats, Ips},
     train::{Accuracy, Dataset, Trainer, evaluate},
 };
 use foveate_examples::{Interrupt, Progress, device};
 use log::Log;
+use maps::Shown;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -38,12 +38,20 @@ fn main() -> ExitCode {
 fn run(a: &Arguments) -> Result<()> {
     let plan = Plan::new(a)?;
     foveate::cpu::join_pool(0)?;
-    let device = device(&a.device)?;
-    let (train, test) = datasets(a, &plan)?;
+    let (device, mut rng) = (device(&a.device)?, Rng::new(a.seed));
+    match &plan.net {
+        SystemConfig::Ips(config) => train(a, &plan, Ips::new(config.clone(), &device, &mut rng)?),
+        SystemConfig::Ats(config) => train(a, &plan, Ats::new(config.clone(), &device, &mut rng)?),
+    }
+}
+
+/// Trains a system, tests it, and writes what it learned and where it looks.
+fn train<S: Shown>(a: &Arguments, plan: &Plan, net: S) -> Result<()> {
+    let (train, test) = datasets(a, plan)?;
     std::fs::create_dir_all(&a.out).map_err(|e| Error::file(&a.out, e))?;
-    let net = Ips::new(plan.net.clone(), &device, &mut Rng::new(a.seed))?;
     println!(
-        "{device}: {} parameters, {} training images, {} test images",
+        "{}: {} parameters, {} training images, {} test images",
+        net.device(),
         net.size(),
         train.len(),
         test.len()
@@ -57,13 +65,13 @@ fn run(a: &Arguments) -> Result<()> {
         println!("resumed at step {} of {}", trainer.steps_done(), trainer.steps());
     }
     let finished = training(a, &mut trainer, &train, &mut log, &checkpoint)?;
-    log.draw(&a.out, &plan.net.tasks)?;
+    log.draw(&a.out, trainer.net().tasks())?;
     if !finished {
         println!("stopped at step {}; go on with --resume", trainer.steps_done());
         return Ok(());
     }
     let accuracy = tested(trainer.net(), &test)?;
-    for (at, task) in plan.net.tasks.iter().enumerate() {
+    for (at, task) in trainer.net().tasks().iter().enumerate() {
         println!("{:<9} {:5.1} % of {} unseen images", task.name, 100.0 * accuracy.of(at), accuracy.images);
     }
     let maps = attention_maps(trainer.net(), &test, &a.out)?;
@@ -88,9 +96,9 @@ fn datasets(a: &Arguments, plan: &Plan) -> Result<(MegapixelMnist, MegapixelMnis
 }
 
 /// Trains to the end, until `--stop-after` or until Ctrl-C; says whether it reached the end.
-fn training(
+fn training<S: Shown>(
     a: &Arguments,
-    trainer: &mut Trainer,
+    trainer: &mut Trainer<S>,
     data: &dyn Dataset,
     log: &mut Log,
     checkpoint: &Path,
@@ -102,7 +110,7 @@ fn training(
         .stop_after
         .map_or(trainer.steps(), |most| trainer.steps().min(trainer.steps_done().saturating_add(most)));
     let mut saved = Instant::now();
-    let save = |trainer: &Trainer, log: &Log| -> Result<()> {
+    let save = |trainer: &Trainer<S>, log: &Log| -> Result<()> {
         // The log first: resuming drops what it has beyond the checkpoint, but could not make up what it lacks.
         log.write(&a.out.join("training.csv"))?;
         trainer.save(checkpoint)
@@ -119,7 +127,7 @@ fn training(
     Ok(trainer.steps_done() == trainer.steps())
 }
 
-fn tested(net: &Ips, data: &MegapixelMnist) -> Result<Accuracy> {
+fn tested<S: Shown>(net: &S, data: &MegapixelMnist) -> Result<Accuracy> {
     let mut progress = Progress::new(data.len(), 0, "test images");
     evaluate(net, data, 16, 0, |done| {
         progress.at(done, String::new());
@@ -128,18 +136,12 @@ fn tested(net: &Ips, data: &MegapixelMnist) -> Result<Accuracy> {
 }
 
 /// Draws where the network looked in the first test images.
-fn attention_maps(net: &Ips, data: &MegapixelMnist, out: &Path) -> Result<PathBuf> {
+fn attention_maps<S: Shown>(net: &S, data: &MegapixelMnist, out: &Path) -> Result<PathBuf> {
     let folder = out.join("attention");
     std::fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
     for index in 0..data.len().min(8) {
-        let sample = data.sample(index)?;
-        let images: [&dyn PatchSource; 1] = [&sample.image];
-        let chosen = net.select(&images, &mut Rng::stream(0, index as u64))?;
-        let prediction = net.classify(&images, &chosen, &mut Pass::evaluation())?;
-        let scores = prediction.scores.to_vec::<f32>()?;
-        let grid = net.grid(&images)?;
         let path = folder.join(format!("test-{index:02}.png"));
-        plot::attention_map(&path, &sample.image, &grid, &chosen[0].indices, &scores)?;
+        net.show(&data.sample(index)?.image, &mut Rng::stream(0, index as u64), &path)?;
     }
     Ok(folder)
 }

@@ -54,6 +54,28 @@ fn it_writes_what_it_says_and_resumes_to_the_same_bits() {
     assert_eq!(err.lines().count(), 1, "{err}");
 }
 
+/// Every system but the first, which the test above runs.
+#[test]
+fn every_system_trains_stops_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    for system in ["ats", "uniform"] {
+        let (whole, parts) = (folder.path().join(system), folder.path().join(format!("{system}-parts")));
+        let more =
+            ["--system", system, "--view", "30", "--samples", "4", "--train-images", "8", "--epochs", "2"];
+        let (out, err) = said(&run(&whole, &more));
+        assert!(out.contains("of 6 unseen images"), "{system}: {out}{err}");
+        let map = fs::read(whole.join("attention/test-05.png")).unwrap();
+        assert!(map.starts_with(b"\x89PNG"), "{system}");
+        run(&parts, &[&more[..], &["--stop-after", "1"]].concat());
+        let (out, _) = said(&run(&parts, &[&more[..], &["--resume"]].concat()));
+        assert!(out.contains("resumed at step 1 of 2"), "{system}: {out}");
+        let file = "checkpoint.safetensors";
+        assert!(fs::read(whole.join(file)).unwrap() == fs::read(parts.join(file)).unwrap(), "{system}");
+    }
+    let other = run(&folder.path().join("ats"), &["--system", "uniform", "--view", "30", "--resume"]);
+    assert!(said(&other).1.contains("was written for another"), "{}", said(&other).1);
+}
+
 #[test]
 fn bad_input_is_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
@@ -78,6 +100,8 @@ fn bad_input_is_one_clear_line() {
         (&["--stride", "0"], "stride"),
         (&["--memory", "0"], "memory 0"),
         (&["--iteration", "0"], "iteration 0"),
+        (&["--system", "ats", "--samples", "0"], "at least 1"),
+        (&["--system", "ats", "--view", "0"], "nothing of [0, 0]"),
         (&["--epochs", "0"], "0 epochs"),
         (&["--batch", "0"], "0 per step"),
         (&["--train-images", "0"], "0 images"),

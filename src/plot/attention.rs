@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     host,
 };
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 /// Anchors of the viridis colour map, at equal distances.
 const VIRIDIS: [[f32; 3]; 10] = [
@@ -76,20 +76,63 @@ pub fn attention_map(
             format!("a patch of {high} × {wide} at ({row}, {column}) leaves the image of {height} × {width}");
         return Err(Error::shape("attention_map", what));
     }
+    let area = |[row, column]: [usize; 2]| [row..row + high, column..column + wide];
+    painted(path.as_ref(), image, corners.into_iter().map(area).zip(scores.iter().copied()))
+}
+
+/// As [`attention_map`], of an attention map over the whole image: `attention` has `map` [h, w] values, row-major, each of
+/// which colours its share of the image.
+///
+/// ```
+/// use foveate::{data::DenseImage, plot};
+/// # fn main() -> foveate::Result<()> {
+/// let image = DenseImage::new([1, 20, 30], vec![0; 600])?;
+/// let path = std::env::temp_dir().join("foveate-doc-heat.png");
+/// plot::heat_map(&path, &image, [2, 3], &[0.1, 0.2, 0.3, 0.1, 0.2, 0.1])?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// More than one channel, another number of values than the map has, out of memory, a file that cannot be written.
+pub fn heat_map(
+    path: impl AsRef<Path>,
+    image: &dyn PatchSource,
+    map: [usize; 2],
+    attention: &[f32],
+) -> Result<()> {
+    if image.channels() != 1 || map[0].checked_mul(map[1]) != Some(attention.len()) {
+        let what = format!(
+            "an image of {} channels with {} values for a map of {map:?}: it takes one channel and a value per position",
+            image.channels(),
+            attention.len()
+        );
+        return Err(Error::argument("heat_map", what));
+    }
+    let size = [image.height(), image.width()];
+    let span = |axis: usize, at: usize| at * size[axis] / map[axis]..(at + 1) * size[axis] / map[axis];
+    let areas = (0..attention.len()).map(|at| [span(0, at / map[1]), span(1, at % map[1])]);
+    painted(path.as_ref(), image, areas.zip(attention.iter().copied()))
+}
+
+/// Writes the image with each area [rows, columns] in the colour of its score.
+fn painted(
+    path: &Path,
+    image: &dyn PatchSource,
+    areas: impl Iterator<Item = ([Range<usize>; 2], f32)> + Clone,
+) -> Result<()> {
+    let [height, width] = [image.height(), image.width()];
     let mut grey = host::filled(height.saturating_mul(width), 0, "an attention map")?;
     image.read(Window::new(0, 0, height, width), &mut grey)?;
     let mut rgb = host::reserved(grey.len().saturating_mul(3), "an attention map")?;
     rgb.extend(grey.iter().flat_map(|v| [(f32::from(255 - v) * 0.6) as u8; 3]));
-    let largest = scores.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
-    for ([row, column], &score) in corners.into_iter().zip(scores) {
+    let largest = areas.clone().map(|(_, score)| score).fold(f32::MIN_POSITIVE, f32::max);
+    for ([rows, columns], score) in areas {
         let colour = viridis(score / largest);
-        for r in row..row + high {
-            for q in column..column + wide {
-                let at = (r * width + q) * 3;
-                let base = f32::from(255 - grey[r * width + q]) * 0.6;
-                for c in 0..3 {
-                    rgb[at + c] = (base + 0.4 * f32::from(colour[c])).round().min(255.0) as u8;
-                }
+        for at in rows.flat_map(|r| columns.clone().map(move |q| r * width + q)) {
+            let base = f32::from(255 - grey[at]) * 0.6;
+            for c in 0..3 {
+                rgb[at * 3 + c] = (base + 0.4 * f32::from(colour[c])).round().min(255.0) as u8;
             }
         }
     }

@@ -3,5 +3,5 @@
 mod attention;
 mod curves;
 
-pub use attention::{attention_map, viridis};
+pub use attention::{attention_map, heat_map, viridis};
 pub use curves::{Series, curves};
