@@ -27,10 +27,12 @@
 //! # Ok::<(), foveate::Error>(())
 //! ```
 
+mod region;
 mod source;
 mod sparse;
 mod view;
 
+pub use region::Region;
 pub use source::{DenseImage, Overlap, PatchGrid, PatchSource, Window};
 pub use sparse::{SparseBuilder, SparseImage};
 

@@ -1,9 +1,9 @@
 //! The pre-activation residual network that Attention Sampling reads speed limits with (He et al., "Identity mappings in deep
-//! residual networks", ECCV 2016, in the sizes of the published code): a 3×3 convolution; three blocks that each halve the
-//! resolution; batch norm and ReLU. One width throughout, no biases.
+//! residual networks", ECCV 2016, in the sizes of the published code): a 3×3 convolution; blocks, most of which halve the
+//! resolution; batch norm and ReLU. One width throughout, no biases. The Zoom-In network's ResNet set has one block more.
 //!
-//! A block: `a = relu(bn(x))`, `y = conv3(relu(bn(conv3_s2(a)))) + conv1_s2(a)`. Strided convolutions pad as TensorFlow's
-//! "same" does: below and to the right before above and to the left.
+//! A block: `a = relu(bn(x))`, `y = conv3(relu(bn(conv3_s(a)))) + conv1_s(a)` with stride s, or `+ x` where it is 1. Strided
+//! convolutions pad as TensorFlow's "same" does: below and to the right before above and to the left.
 
 use crate::{
     Device, Rng, Tensor,
@@ -13,29 +13,35 @@ use crate::{
 };
 
 /// The shape of a [`PreActivation`] network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreActivationConfig {
     /// Channels of a patch.
     pub channels: usize,
     /// Channels of every layer.
     pub width: usize,
-    /// Blocks, each of which halves the resolution.
-    pub blocks: usize,
+    /// The stride of each block, 1 or 2.
+    pub strides: Vec<usize>,
 }
 
 impl PreActivationConfig {
-    /// The published one: width 32, three blocks.
+    /// That of Attention Sampling: width 32, three blocks that halve.
     pub fn speed_limits() -> Self {
-        PreActivationConfig { channels: 3, width: 32, blocks: 3 }
+        PreActivationConfig { channels: 3, width: 32, strides: vec![2; 3] }
+    }
+
+    /// That of the Zoom-In network's ResNet set: a block before these that keeps the resolution.
+    pub fn zoom_in(channels: usize) -> Self {
+        PreActivationConfig { channels, width: 32, strides: vec![1, 2, 2, 2] }
     }
 
     /// Multiply-adds of one patch of `size`; twice that many FLOPs.
     pub fn macs(&self, size: [usize; 2]) -> u64 {
         let (mut pixels, width) = (size, self.width);
         let mut macs = size[0] * size[1] * 9 * self.channels * width;
-        for _ in 0..self.blocks {
-            pixels = pixels.map(|side| side.div_ceil(2));
-            macs += pixels[0] * pixels[1] * (9 + 9 + 1) * width * width;
+        for &stride in &self.strides {
+            pixels = pixels.map(|side| side.div_ceil(stride.max(1)));
+            let shortcut = usize::from(stride != 1);
+            macs += pixels[0] * pixels[1] * (9 + 9 + shortcut) * width * width;
         }
         macs as u64
     }
@@ -47,7 +53,8 @@ struct Block {
     conv1: Conv2d,
     bn2: BatchNorm,
     conv2: Conv2d,
-    shortcut: Conv2d,
+    /// Of a block that halves the resolution.
+    shortcut: Option<Conv2d>,
 }
 
 module!(Block {; bn1, conv1, bn2, conv2, shortcut });
@@ -55,9 +62,12 @@ module!(Block {; bn1, conv1, bn2, conv2, shortcut });
 impl Block {
     fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         let a = self.bn1.forward_relu(x, None, pass)?;
-        let y = halved(&self.conv1, &a, pass)?;
+        let (y, shortcut) = match &self.shortcut {
+            Some(shortcut) => (halved(&self.conv1, &a, pass)?, halved(shortcut, &a, pass)?),
+            None => (self.conv1.forward(&a, pass)?, x.clone()),
+        };
         let y = self.conv2.forward(&self.bn2.forward_relu(&y, None, pass)?, pass)?;
-        ops::add(&y, &halved(&self.shortcut, &a, pass)?)
+        ops::add(&y, &shortcut)
     }
 }
 
@@ -96,9 +106,9 @@ impl PreActivation {
     ///
     /// A size of zero; out of memory.
     pub fn new(name: &str, config: PreActivationConfig, device: &Device, rng: &mut Rng) -> Result<Self> {
-        let PreActivationConfig { channels, width, blocks } = config;
-        if channels == 0 || width == 0 {
-            let what = format!("{config:?}: channels and width must be at least 1");
+        let (channels, width) = (config.channels, config.width);
+        if channels == 0 || width == 0 || config.strides.iter().any(|stride| !(1..=2).contains(stride)) {
+            let what = format!("{config:?}: channels and width must be at least 1, strides 1 or 2");
             return Err(Error::argument("pre_activation", what));
         }
         let mut conv = |part: &str, from: usize, kernel: usize| -> Result<Conv2d> {
@@ -107,16 +117,19 @@ impl PreActivation {
         };
         let stem = conv("stem", channels, 3)?;
         let bn = |part: &str| BatchNorm::new(&format!("{name}.{part}"), width, device);
-        let block = |at: usize| -> Result<Block> {
+        let block = |(at, &stride): (usize, &usize)| -> Result<Block> {
             Ok(Block {
                 bn1: bn(&format!("{at}.bn1"))?,
                 conv1: conv(&format!("{at}.conv1"), width, 3)?,
                 bn2: bn(&format!("{at}.bn2"))?,
                 conv2: conv(&format!("{at}.conv2"), width, 3)?,
-                shortcut: conv(&format!("{at}.shortcut"), width, 1)?,
+                shortcut: match stride {
+                    1 => None,
+                    _ => Some(conv(&format!("{at}.shortcut"), width, 1)?),
+                },
             })
         };
-        let blocks = (0..blocks).map(block).collect::<Result<_>>()?;
+        let blocks = config.strides.iter().enumerate().map(block).collect::<Result<_>>()?;
         Ok(PreActivation { config, stem, blocks, bn: bn("bn")? })
     }
 

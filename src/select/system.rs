@@ -3,10 +3,12 @@
 
 use crate::{
     Device, Rng, Tensor,
-    error::Result,
-    nn::{Losses, Module, Pass, Targets, Task},
+    error::{Error, Result},
+    nn::{Head, Losses, Module, Pass, Targets, Task},
+    ops,
     select::{Ips, images::Images},
 };
+use std::collections::BTreeSet;
 
 /// A point of a training: what schedules within a system go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,4 +123,36 @@ impl System for Ips {
         let losses = self.losses(&prediction, targets)?;
         Ok(Learned { probabilities: prediction.probabilities, losses })
     }
+}
+
+/// Tasks that a network can have: at least one, of different names, each with a class.
+pub(super) fn check_tasks(op: &'static str, tasks: &[Task]) -> Result<()> {
+    let names: BTreeSet<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+    if tasks.is_empty() || names.len() != tasks.len() || tasks.iter().any(|task| task.classes == 0) {
+        let what =
+            format!("tasks need names of their own and at least one class, and there must be one: {tasks:?}");
+        return Err(Error::argument(op, what));
+    }
+    Ok(())
+}
+
+/// A head per task, all of which read the same vector of `features`.
+pub(super) fn heads(tasks: &[Task], features: usize, device: &Device, rng: &mut Rng) -> Result<Vec<Head>> {
+    tasks.iter().map(|task| Head::new(task.clone(), features, device, rng)).collect()
+}
+
+/// What each head makes of the vectors x (B, D): probabilities (B, classes), one tensor per task.
+pub(super) fn classify(heads: &[Head], x: &Tensor, pass: &mut Pass) -> Result<Vec<Tensor>> {
+    heads.iter().map(|head| head.forward(x, pass)).collect()
+}
+
+/// The losses of the probabilities of `heads`.
+pub(super) fn losses(heads: &[Head], probabilities: &[Tensor], targets: &Targets) -> Result<Losses> {
+    Losses::new(&heads.iter().map(Head::task).collect::<Vec<_>>(), probabilities, targets)
+}
+
+/// Adds `weight` times a regulariser to what is trained.
+pub(super) fn regularise(losses: &mut Losses, term: &Tensor, weight: f64) -> Result<()> {
+    losses.total = ops::add(&losses.total, &ops::scale(term, weight, 0.0)?)?;
+    Ok(())
 }

@@ -5,8 +5,11 @@ use crate::{
     Device, Result, Rng,
     data::DenseImage,
     device::Arms,
-    nn::{Activation, ConvLayer, ConvStackConfig, EncoderConfig, GlobalPool, Task, Then},
-    select::{Ats, AtsConfig, System},
+    nn::{Activation, ConvLayer, ConvStackConfig, EncoderConfig, GlobalPool, NystromConfig, Task, Then},
+    select::{
+        AggregatorConfig, Ats, AtsConfig, Cnn, CnnConfig, Dps, DpsConfig, Mil, MilConfig, System, ZoomIn,
+        ZoomInConfig,
+    },
     testing::{bits, on_each_device},
 };
 
@@ -34,6 +37,67 @@ fn ats(device: &Device) -> Ats {
 fn uniform(device: &Device) -> Ats {
     let config = AtsConfig { samples: 6, ..ats(device).config().clone() }.uniform();
     Ats::new(config, device, &mut Rng::new(0)).unwrap()
+}
+
+fn mil(aggregator: AggregatorConfig, device: &Device) -> Mil {
+    let config =
+        MilConfig { patch: [10, 10], stride: [10, 10], encoder: encoder(), aggregator, tasks: tasks() };
+    Mil::new(config, device, &mut Rng::new(0)).unwrap()
+}
+
+fn deep_mil(device: &Device) -> Mil {
+    mil(AggregatorConfig::Gated(16), device)
+}
+
+fn trans_mil(device: &Device) -> Mil {
+    let attention = NystromConfig { heads: 2, landmarks: 4, kernel: 5, ..NystromConfig::new(8) };
+    mil(AggregatorConfig::TransMil(attention), device)
+}
+
+fn dps(device: &Device) -> Dps {
+    let config = DpsConfig {
+        view: [20, 20],
+        scorer: ConvStackConfig {
+            channels: 1,
+            layers: vec![
+                ConvLayer::same(8, 3, Then::Relu),
+                ConvLayer::same(1, 3, Then::Nothing),
+                ConvLayer::MaxPool(2),
+            ],
+        },
+        patch: [12, 12],
+        patches: 2,
+        draws: 100,
+        encoder: encoder(),
+        hidden: 8,
+        tasks: tasks(),
+        ..DpsConfig::speed_limits()
+    };
+    Dps::new(config, device, &mut Rng::new(0)).unwrap()
+}
+
+/// The two classes of the first task, of which the first counts as nothing to find.
+fn zoom_in(device: &Device) -> ZoomIn {
+    let attention = ConvStackConfig::ats_attention(1);
+    let config = ZoomInConfig {
+        tile: [20, 20],
+        tile_view: [5, 5],
+        sub_view: [10, 10],
+        patch: [10, 10],
+        samples: 4,
+        tiles: attention.clone(),
+        sub_tiles: attention,
+        encoder: encoder(),
+        tasks: tasks()[..1].to_vec(),
+        contrast: Some(1),
+        ..ZoomInConfig::colon_cancer()
+    };
+    ZoomIn::new(config, device, &mut Rng::new(0)).unwrap()
+}
+
+fn cnn(device: &Device) -> Cnn {
+    let config = CnnConfig { view: None, encoder: encoder(), tasks: tasks() };
+    Cnn::new(config, device, &mut Rng::new(0)).unwrap()
 }
 
 fn config(epochs: usize) -> TrainConfig {
@@ -73,6 +137,14 @@ fn systems_learn_where_to_look() {
     let data: [&dyn Dataset; 2] = [&Corners { len: 160 }, &Corners { len: 96 }];
     let accuracy = trained(ats(&Device::Cpu), 6, data);
     assert!(accuracy.of(0) > 0.8, "attention sampling: {accuracy:?}");
+    let plain = ZoomInConfig { contrast: None, ..zoom_in(&Device::Cpu).config().clone() };
+    let plain = ZoomIn::new(plain, &Device::Cpu, &mut Rng::new(0)).unwrap();
+    let accuracy = trained(plain, 6, data);
+    assert!(accuracy.of(0) > 0.8, "Zoom-In: {accuracy:?}");
+    let accuracy = trained(dps(&Device::Cpu), 6, data);
+    assert!(accuracy.of(0) > 0.8, "differentiable patch selection: {accuracy:?}");
+    let accuracy = trained(deep_mil(&Device::Cpu), 6, data);
+    assert!(accuracy.of(0) > 0.8, "DeepMIL: {accuracy:?}");
 }
 
 #[test]
@@ -80,6 +152,10 @@ fn systems_learn_what_they_see() {
     let data: [&dyn Dataset; 2] = [&Shades { len: 48 }, &Shades { len: 96 }];
     let accuracy = trained(uniform(&Device::Cpu), 4, data);
     assert!(accuracy.of(0) > 0.9, "uniform sampling: {accuracy:?}");
+    let accuracy = trained(trans_mil(&Device::Cpu), 4, data);
+    assert!(accuracy.of(0) > 0.9, "TransMIL: {accuracy:?}");
+    let accuracy = trained(cnn(&Device::Cpu), 4, data);
+    assert!(accuracy.of(0) > 0.9, "a network on the whole image: {accuracy:?}");
 }
 
 fn resumes<S: System>(name: &str, make: impl Fn() -> S) {
@@ -108,6 +184,11 @@ fn resumes<S: System>(name: &str, make: impl Fn() -> S) {
 fn every_system_resumes_to_the_same_bits() {
     resumes("ats", || ats(&Device::Cpu));
     resumes("uniform", || uniform(&Device::Cpu));
+    resumes("zoom_in", || zoom_in(&Device::Cpu));
+    resumes("cnn", || cnn(&Device::Cpu));
+    resumes("trans_mil", || trans_mil(&Device::Cpu));
+    resumes("deep_mil", || deep_mil(&Device::Cpu));
+    resumes("dps", || dps(&Device::Cpu));
 }
 
 fn first_steps_agree<S: System>(name: &str, make: impl Fn(&Device) -> S) {
@@ -128,4 +209,9 @@ fn first_steps_agree<S: System>(name: &str, make: impl Fn(&Device) -> S) {
 fn the_first_three_steps_of_every_system_agree_between_devices() {
     first_steps_agree("ats", ats);
     first_steps_agree("uniform", uniform);
+    first_steps_agree("zoom_in", zoom_in);
+    first_steps_agree("cnn", cnn);
+    first_steps_agree("trans_mil", trans_mil);
+    first_steps_agree("deep_mil", deep_mil);
+    first_steps_agree("dps", dps);
 }

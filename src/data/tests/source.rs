@@ -118,6 +118,35 @@ fn spans_are_joined_and_must_come_in_order() {
     assert_eq!(runs, [(0, 2, &[1, 2, 3][..]), (0, 6, &[4]), (2, 0, &[5])]);
 }
 
+proptest! {
+    /// A region reads what the image holds there, and zero outside of image and region.
+    #[test]
+    fn a_region_is_a_part_of_its_image(
+        dims in prop::array::uniform3(1_usize..7),
+        [top, left] in prop::array::uniform2(-4_isize..8),
+        [high, wide] in prop::array::uniform2(1_usize..8),
+        [row, column] in prop::array::uniform2(-5_isize..9),
+        [height, width] in prop::array::uniform2(0_usize..7),
+    ) {
+        let [c, h, w] = dims;
+        let pixels = random_pixels(c * h * w, 7);
+        let image = DenseImage::new(dims, pixels.clone()).unwrap();
+        let region = Region::new(&image, Window::new(top, left, high, wide)).unwrap();
+        let mut out = vec![77; c * height * width];
+        region.read(Window::new(row, column, height, width), &mut out).unwrap();
+        for (at, &value) in out.iter().enumerate() {
+            let (channel, y, x) = (at / (height * width), at / width % height, at % width);
+            let (y, x) = (row + y as isize, column + x as isize);
+            let shown = (0..high as isize).contains(&y) && (0..wide as isize).contains(&x);
+            let (y, x) = (y + top, x + left);
+            let inside = shown && (0..h as isize).contains(&y) && (0..w as isize).contains(&x);
+            let expected = if inside { pixels[(channel * h + y as usize) * w + x as usize] } else { 0 };
+            prop_assert_eq!(value, expected);
+        }
+        prop_assert!(Region::new(&image, Window::new(0, 0, 0, 3)).is_err());
+    }
+}
+
 /// A view is what the operation makes of the whole image, and its bits do not depend on where the pixels are.
 #[test]
 fn views_are_those_of_the_whole_image() {

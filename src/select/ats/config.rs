@@ -4,8 +4,8 @@ use crate::{
     error::{Error, Result},
     nn::{Activation, ConvStackConfig, EncoderConfig, GlobalPool, PreActivationConfig, Task},
     ops::{Corners, Estimator},
+    select::system::check_tasks,
 };
-use std::collections::BTreeSet;
 
 /// The shape of an [`Ats`](crate::select::Ats) network and how it samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,15 +146,4 @@ impl AtsConfig {
         check_tasks("ats", &self.tasks)?;
         self.encoder.macs(self.patch).map(|_| ())
     }
-}
-
-/// Tasks that a network can have: at least one, of different names, each with a class.
-pub(crate) fn check_tasks(op: &'static str, tasks: &[Task]) -> Result<()> {
-    let names: BTreeSet<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-    if tasks.is_empty() || names.len() != tasks.len() || tasks.iter().any(|task| task.classes == 0) {
-        let what =
-            format!("tasks need names of their own and at least one class, and there must be one: {tasks:?}");
-        return Err(Error::argument(op, what));
-    }
-    Ok(())
 }

@@ -44,7 +44,7 @@ use crate::{
     ops,
     select::{
         images::{Images, common_size, patches, views},
-        system::{Learned, Moment, System},
+        system::{Learned, Moment, System, classify, heads, losses, regularise},
     },
 };
 
@@ -123,8 +123,8 @@ impl Ats {
         };
         let encoder = Encoder::new("feature", config.encoder.clone(), device, rng)?;
         let features = config.encoder.features();
-        let heads = config.tasks.iter().map(|task| Head::new(task.clone(), features, device, rng));
-        Ok(Ats { attention, encoder, heads: heads.collect::<Result<_>>()?, config })
+        let heads = heads(&config.tasks, features, device, rng)?;
+        Ok(Ats { attention, encoder, heads, config })
     }
 
     /// Its configuration.
@@ -207,9 +207,8 @@ impl Ats {
         let features = ops::reshape(&features, [b, n, self.config.encoder.features()])?;
         let drawn = ops::gather(attention, positions)?;
         let pooled = ops::expectation(&drawn, &features, self.config.replace, self.config.estimator)?;
-        let probabilities = self.heads.iter().map(|head| head.forward(&pooled, pass));
         Ok(AtsPrediction {
-            probabilities: probabilities.collect::<Result<_>>()?,
+            probabilities: classify(&self.heads, &pooled, pass)?,
             pooled,
             attention: attention.clone(),
             positions: positions.clone(),
@@ -223,16 +222,13 @@ impl Ats {
     ///
     /// Targets that do not fit the tasks.
     pub fn losses(&self, prediction: &AtsPrediction, targets: &Targets, pass: &mut Pass) -> Result<Losses> {
-        let tasks: Vec<&Task> = self.config.tasks.iter().collect();
-        let mut losses = Losses::new(&tasks, &prediction.probabilities, targets)?;
+        let mut losses = losses(&self.heads, &prediction.probabilities, targets)?;
         if let Some(net) = &self.attention {
             if self.config.entropy != 0.0 {
-                let term = ops::entropy_term(&prediction.attention)?;
-                losses.total = ops::add(&losses.total, &ops::scale(&term, self.config.entropy, 0.0)?)?;
+                regularise(&mut losses, &ops::entropy_term(&prediction.attention)?, self.config.entropy)?;
             }
             if self.config.penalty != 0.0 {
-                let term = net.squared_weights(pass)?;
-                losses.total = ops::add(&losses.total, &ops::scale(&term, self.config.penalty, 0.0)?)?;
+                regularise(&mut losses, &net.squared_weights(pass)?, self.config.penalty)?;
             }
         }
         Ok(losses)

@@ -333,7 +333,7 @@ fn published_networks_have_the_published_costs() {
     assert_eq!(AtsConfig::megapixel_mnist().map().unwrap(), [180, 180]);
     assert_eq!(AtsConfig::speed_limits().map().unwrap(), [35, 47]);
     // One strided convolution of an odd side with padding below and to the right, as TensorFlow has it.
-    let config = PreActivationConfig { channels: 2, width: 3, blocks: 2 };
+    let config = PreActivationConfig { channels: 2, width: 3, strides: vec![2, 1, 2] };
     let net = crate::nn::PreActivation::new("f", config, &Device::Cpu, &mut Rng::new(0)).unwrap();
     let y = net.forward(&random([2, 2, 13, 10], 1), &mut Pass::evaluation()).unwrap();
     assert_eq!(*y.dims(), [2, 3, 4, 3]);
