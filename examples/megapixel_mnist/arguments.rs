@@ -1,11 +1,10 @@
 //! What the command line says, and the plan it makes: data, system and training.
 
+use crate::systems::SystemConfig;
 use clap::{Parser, ValueEnum};
 use foveate::{
     Result,
     data::{MegapixelConfig, NoiseKind, PatchGrid, Thickness},
-    nn::{EncoderConfig, ResNetConfig, Task},
-    select::{AtsConfig, IpsConfig},
     train::TrainConfig,
 };
 use foveate_examples::DEVICES;
@@ -41,10 +40,10 @@ pub(crate) struct Arguments {
     /// Patches kept by selection, M
     #[arg(long)]
     pub(crate) memory: Option<usize>,
-    /// Patches drawn from the attention (ats, uniform), n
+    /// Patches looked at (ats, uniform, zoom-in, dps)
     #[arg(long)]
     pub(crate) samples: Option<usize>,
-    /// Height and width of the small view of the image (ats, uniform), in pixels
+    /// Height and width of the small view of the image (ats, uniform, dps), in pixels
     #[arg(long)]
     pub(crate) view: Option<usize>,
     /// Patches seen per iteration of selection, I
@@ -114,12 +113,16 @@ pub(crate) enum SystemName {
     Ats,
     /// Patches drawn anywhere
     Uniform,
-}
-
-/// The system to train, with its configuration.
-pub(crate) enum SystemConfig {
-    Ips(IpsConfig),
-    Ats(AtsConfig),
+    /// The Zoom-In network: attention over tiles, and within those drawn
+    ZoomIn,
+    /// Differentiable Patch Selection
+    Dps,
+    /// DeepMIL: all patches, gated attention
+    Deepmil,
+    /// TransMIL: all patches, self-attention among them
+    Transmil,
+    /// One network on the whole image
+    Cnn,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -161,11 +164,7 @@ impl Plan {
         // Five times as dense as the published 50 on 1500², which would be 2 on a canvas of 300.
         data.noise_count = a.noise_count.unwrap_or(if small { 10 } else { data.noise_count });
         data.check()?;
-        let net = match a.system {
-            SystemName::Ips => SystemConfig::Ips(ips(a, small, patch, memory)?),
-            SystemName::Ats => SystemConfig::Ats(ats(a, small, patch)?),
-            SystemName::Uniform => SystemConfig::Ats(ats(a, small, patch)?.uniform()),
-        };
+        let net = SystemConfig::new(a, small, patch, memory)?;
         PatchGrid::new(data.canvas, [patch; 2], [a.stride.unwrap_or(patch); 2])?;
         let mut train = TrainConfig { seed: a.seed, ..TrainConfig::megapixel_mnist() };
         if small {
@@ -177,32 +176,4 @@ impl Plan {
         let (train_images, test_images) = (a.train_images.unwrap_or(images), a.test_images.unwrap_or(test));
         Ok(Plan { data, net, train, train_images, test_images })
     }
-}
-
-fn encoder(small: bool) -> ResNetConfig {
-    if small { ResNetConfig::small(1) } else { ResNetConfig::truncated(1) }
-}
-
-fn ips(a: &Arguments, small: bool, patch: usize, memory: usize) -> Result<IpsConfig> {
-    let iteration = a.iteration.unwrap_or(memory);
-    let tasks = Task::megapixel_mnist();
-    let mut net = IpsConfig::with_encoder(encoder(small), [patch; 2], memory, iteration, tasks, true);
-    net.stride = [a.stride.unwrap_or(patch); 2];
-    net.elide_constant = a.dedup;
-    net.check()?;
-    Ok(net)
-}
-
-/// The published networks with the tasks of Iterative Patch Selection; the small ones share its encoder.
-fn ats(a: &Arguments, small: bool, patch: usize) -> Result<AtsConfig> {
-    let mut net =
-        AtsConfig { tasks: Task::megapixel_mnist(), patch: [patch; 2], ..AtsConfig::megapixel_mnist() };
-    if small {
-        net.view = [60, 60];
-        net.encoder = EncoderConfig::ResNet(encoder(small));
-    }
-    net.view = a.view.map_or(net.view, |view| [view; 2]);
-    net.samples = a.samples.unwrap_or(net.samples);
-    net.check()?;
-    Ok(net)
 }

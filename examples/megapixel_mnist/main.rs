@@ -7,13 +7,14 @@
 mod arguments;
 mod log;
 mod maps;
+mod systems;
 
-use arguments::{Arguments, Plan, SystemConfig};
+use arguments::{Arguments, Plan};
 use clap::Parser;
 use foveate::{
     Error, Result, Rng,
     data::{Digits, MegapixelMnist, Mnist, Split, strokes},
-    select::{Ats, Ips},
+    select::{Ats, Cnn, Dps, Ips, Mil, ZoomIn},
     train::{Accuracy, Dataset, Trainer, evaluate},
 };
 use foveate_examples::{Interrupt, Progress, device};
@@ -24,6 +25,7 @@ use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
+use systems::SystemConfig;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -39,9 +41,13 @@ fn run(a: &Arguments) -> Result<()> {
     let plan = Plan::new(a)?;
     foveate::cpu::join_pool(0)?;
     let (device, mut rng) = (device(&a.device)?, Rng::new(a.seed));
-    match &plan.net {
-        SystemConfig::Ips(config) => train(a, &plan, Ips::new(config.clone(), &device, &mut rng)?),
-        SystemConfig::Ats(config) => train(a, &plan, Ats::new(config.clone(), &device, &mut rng)?),
+    match plan.net.clone() {
+        SystemConfig::Ips(config) => train(a, &plan, Ips::new(config, &device, &mut rng)?),
+        SystemConfig::Ats(config) => train(a, &plan, Ats::new(config, &device, &mut rng)?),
+        SystemConfig::ZoomIn(config) => train(a, &plan, ZoomIn::new(config, &device, &mut rng)?),
+        SystemConfig::Dps(config) => train(a, &plan, Dps::new(config, &device, &mut rng)?),
+        SystemConfig::Mil(config) => train(a, &plan, Mil::new(config, &device, &mut rng)?),
+        SystemConfig::Cnn(config) => train(a, &plan, Cnn::new(config, &device, &mut rng)?),
     }
 }
 
@@ -77,7 +83,9 @@ fn train<S: Shown>(a: &Arguments, plan: &Plan, net: S) -> Result<()> {
     let maps = attention_maps(trainer.net(), &test, &a.out)?;
     println!("checkpoint      {}", checkpoint.display());
     println!("learning curves {} and loss.png", a.out.join("curves.png").display());
-    println!("attention maps  {}", maps.display());
+    if let Some(maps) = maps {
+        println!("attention maps  {}", maps.display());
+    }
     Ok(())
 }
 
@@ -135,13 +143,14 @@ fn tested<S: Shown>(net: &S, data: &MegapixelMnist) -> Result<Accuracy> {
     })
 }
 
-/// Draws where the network looked in the first test images.
-fn attention_maps<S: Shown>(net: &S, data: &MegapixelMnist, out: &Path) -> Result<PathBuf> {
+/// Draws where the network looked in the first test images; nothing for one that looks everywhere alike.
+fn attention_maps<S: Shown>(net: &S, data: &MegapixelMnist, out: &Path) -> Result<Option<PathBuf>> {
     let folder = out.join("attention");
     std::fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
+    let mut drawn = false;
     for index in 0..data.len().min(8) {
         let path = folder.join(format!("test-{index:02}.png"));
-        net.show(&data.sample(index)?.image, &mut Rng::stream(0, index as u64), &path)?;
+        drawn |= net.show(&data.sample(index)?.image, &mut Rng::stream(0, index as u64), &path)?;
     }
-    Ok(folder)
+    Ok(drawn.then_some(folder))
 }

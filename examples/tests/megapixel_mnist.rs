@@ -58,14 +58,14 @@ fn it_writes_what_it_says_and_resumes_to_the_same_bits() {
 #[test]
 fn every_system_trains_stops_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    for system in ["ats", "uniform"] {
+    for system in ["ats", "uniform", "zoom-in", "dps", "deepmil", "transmil", "cnn"] {
         let (whole, parts) = (folder.path().join(system), folder.path().join(format!("{system}-parts")));
         let more =
             ["--system", system, "--view", "30", "--samples", "4", "--train-images", "8", "--epochs", "2"];
         let (out, err) = said(&run(&whole, &more));
         assert!(out.contains("of 6 unseen images"), "{system}: {out}{err}");
-        let map = fs::read(whole.join("attention/test-05.png")).unwrap();
-        assert!(map.starts_with(b"\x89PNG"), "{system}");
+        let map = fs::read(whole.join("attention/test-05.png"));
+        assert_eq!(map.is_ok_and(|map| map.starts_with(b"\x89PNG")), !["transmil", "cnn"].contains(&system));
         run(&parts, &[&more[..], &["--stop-after", "1"]].concat());
         let (out, _) = said(&run(&parts, &[&more[..], &["--resume"]].concat()));
         assert!(out.contains("resumed at step 1 of 2"), "{system}: {out}");

@@ -76,21 +76,21 @@ impl MilConfig {
 
 #[derive(Debug, Clone)]
 enum Aggregator {
-    Gated(GatedAttention),
+    Gated(Box<GatedAttention>),
     TransMil(Box<TransMil>),
 }
 
 impl Aggregator {
     fn module(&self) -> &dyn Module {
         match self {
-            Aggregator::Gated(net) => net,
+            Aggregator::Gated(net) => &**net,
             Aggregator::TransMil(net) => &**net,
         }
     }
 
     fn module_mut(&mut self) -> &mut dyn Module {
         match self {
-            Aggregator::Gated(net) => net,
+            Aggregator::Gated(net) => &mut **net,
             Aggregator::TransMil(net) => &mut **net,
         }
     }
@@ -155,7 +155,8 @@ impl Mil {
         let features = config.encoder.features();
         let aggregator = match &config.aggregator {
             AggregatorConfig::Gated(hidden) => {
-                Aggregator::Gated(GatedAttention::new("attention", features, *hidden, device, rng)?)
+                let net = GatedAttention::new("attention", features, *hidden, device, rng)?;
+                Aggregator::Gated(Box::new(net))
             }
             AggregatorConfig::TransMil(attention) => {
                 let net = TransMil::new("aggregator", features, attention.clone(), device, rng)?;
