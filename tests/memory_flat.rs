@@ -1,13 +1,15 @@
-//! Selection's memory does not grow with the image: every byte of the heap counted, from 1,000² to 10,000², with the
-//! published shuffling. One test in a process of its own, because the count is the process's.
+//! Memory does not grow with the image: that of Iterative Patch Selection, with the published shuffling, of a training step of
+//! Attention Sampling, and, beyond its tiny view of everything, of the Zoom-In network. Every byte of the heap is counted.
+//! One test in a process of its own, because the count is the process's.
 
 #![allow(clippy::unwrap_used)]
 
 use foveate::{
     Device, Result, Rng,
     data::{PatchSource, Window},
-    nn::{GlobalPool, ResNetConfig, Task},
-    select::{Ips, IpsConfig},
+    nn::{ConvStackConfig, EncoderConfig, GlobalPool, ResNetConfig, Task},
+    select::{Ats, AtsConfig, Ips, IpsConfig, System as Network, ZoomIn, ZoomInConfig},
+    train::{Dataset, Example, Target, TrainConfig, Trainer},
 };
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -65,19 +67,35 @@ impl PatchSource for Computed {
 }
 
 #[test]
-fn selection_s_peak_memory_is_flat() {
-    let encoder = ResNetConfig { channels: 1, widths: vec![4, 8], blocks: 1, pool: GlobalPool::Mean };
-    let config = IpsConfig::with_encoder(encoder, [50, 50], 16, 16, Task::megapixel_mnist(), true);
+fn peak_memory_is_flat() {
+    selection_is_flat();
+    attention_sampling_is_flat();
+    zoom_in_takes_what_it_draws();
+}
+
+/// What `work` takes at its peak beyond what is there before.
+fn peak_of(work: impl FnOnce()) -> usize {
+    Device::Cpu.release();
+    let before = IN_USE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    work();
+    PEAK.load(Ordering::Relaxed) - before
+}
+
+fn encoder() -> ResNetConfig {
+    ResNetConfig { channels: 1, widths: vec![4, 8], blocks: 1, pool: GlobalPool::Mean }
+}
+
+fn selection_is_flat() {
+    let config = IpsConfig::with_encoder(encoder(), [50, 50], 16, 16, Task::megapixel_mnist(), true);
     let net = Ips::new(config, &Device::Cpu, &mut Rng::new(0)).unwrap();
     let peak = |side: usize| {
         let image = Computed { side };
         let images: [&dyn PatchSource; 1] = [&image];
-        Device::Cpu.release();
-        let before = IN_USE.load(Ordering::Relaxed);
-        PEAK.store(before, Ordering::Relaxed);
-        let chosen = net.select(&images, &mut Rng::new(0)).unwrap();
-        assert_eq!(chosen[0].indices.len(), 16);
-        PEAK.load(Ordering::Relaxed) - before
+        peak_of(|| {
+            let chosen = net.select(&images, &mut Rng::new(0)).unwrap();
+            assert_eq!(chosen[0].indices.len(), 16);
+        })
     };
     peak(1000); // threads start, tables are filled
     let peaks: Vec<usize> = [1000, 2000, 5000, 10_000].map(peak).to_vec();
@@ -85,4 +103,62 @@ fn selection_s_peak_memory_is_flat() {
     let (least, most) = (*peaks.iter().min().unwrap(), *peaks.iter().max().unwrap());
     assert!(least > 100_000, "nothing was counted: {peaks:?}");
     assert!(most <= least + least / 20, "{peaks:?}");
+}
+
+/// Images of one class.
+struct Images {
+    side: usize,
+}
+
+impl Dataset for Images {
+    fn len(&self) -> usize {
+        1
+    }
+    fn example(&self, _index: usize) -> Result<Example> {
+        Ok(Example { image: Box::new(Computed { side: self.side }), targets: vec![Target::Class(1)] })
+    }
+}
+
+/// The peak of a training step on an image of so many pixels a side.
+fn step<S: Network>(net: S, side: usize) -> usize {
+    let config = TrainConfig { batch: 1, ..TrainConfig::attention_sampling() };
+    let data = Images { side };
+    let mut trainer = Trainer::new(net, config, &data).unwrap();
+    trainer.step_on(&data).unwrap(); // the optimiser's state
+    peak_of(|| drop(trainer.step_on(&data).unwrap()))
+}
+
+fn attention_sampling_is_flat() {
+    let config = AtsConfig { view: [50, 50], ..AtsConfig::megapixel_mnist() };
+    let net = Ats::new(config, &Device::Cpu, &mut Rng::new(0)).unwrap();
+    let peaks = [1000, 5000].map(|side| step(net.clone(), side));
+    println!("bytes of a step of Attention Sampling for 1,000² and 5,000²: {peaks:?}");
+    assert!(peaks[0].abs_diff(peaks[1]) <= peaks[0] / 10, "{peaks:?}");
+}
+
+/// Each pixel of a view makes 17 numbers in three layers and their gradients; a few hundred bytes.
+const A_PIXEL: usize = 400;
+
+fn zoom_in_takes_what_it_draws() {
+    let attention = ConvStackConfig::ats_attention(1);
+    let config = ZoomInConfig {
+        tile_view: [5, 5],
+        sub_view: [10, 10],
+        tiles: attention.clone(),
+        sub_tiles: attention,
+        encoder: EncoderConfig::ResNet(encoder()),
+        contrast: None,
+        ..ZoomInConfig::colon_cancer()
+    };
+    let net = ZoomIn::new(config.clone(), &Device::Cpu, &mut Rng::new(0)).unwrap();
+    let peaks = [1000, 6000].map(|side| step(net.clone(), side));
+    println!("bytes of a step of the Zoom-In network for 1,000² and 6,000²: {peaks:?}");
+    // The first view grows from 20² to 120²; up to N more tiles may be drawn, since there are more.
+    let first = 120 * 120 - 20 * 20;
+    let second = config.samples * 10 * 10;
+    assert!(peaks[1] <= peaks[0] + A_PIXEL * (first + second), "{peaks:?}");
+    assert!(
+        peaks[1] - peaks[0] < (6000 * 6000 - 1000 * 1000) / 5,
+        "as much as a fifth of the pixels: {peaks:?}"
+    );
 }

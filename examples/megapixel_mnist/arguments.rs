@@ -5,6 +5,7 @@ use clap::{Parser, ValueEnum};
 use foveate::{
     Result,
     data::{MegapixelConfig, NoiseKind, PatchGrid, Thickness},
+    nn::Task,
     train::TrainConfig,
 };
 use foveate_examples::DEVICES;
@@ -106,26 +107,6 @@ pub(crate) enum Config {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum SystemName {
-    /// Iterative Patch Selection
-    Ips,
-    /// Attention Sampling
-    Ats,
-    /// Patches drawn anywhere
-    Uniform,
-    /// The Zoom-In network: attention over tiles, and within those drawn
-    ZoomIn,
-    /// Differentiable Patch Selection
-    Dps,
-    /// DeepMIL: all patches, gated attention
-    Deepmil,
-    /// TransMIL: all patches, self-attention among them
-    Transmil,
-    /// One network on the whole image
-    Cnn,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Noise {
     /// Straight lines
     Lines,
@@ -164,8 +145,18 @@ impl Plan {
         // Five times as dense as the published 50 on 1500², which would be 2 on a canvas of 300.
         data.noise_count = a.noise_count.unwrap_or(if small { 10 } else { data.noise_count });
         data.check()?;
-        let net = SystemConfig::new(a, small, patch, memory)?;
-        PatchGrid::new(data.canvas, [patch; 2], [a.stride.unwrap_or(patch); 2])?;
+        let options = SystemOptions {
+            small,
+            patch,
+            stride: a.stride.unwrap_or(patch),
+            selection: [memory, a.iteration.unwrap_or(memory)],
+            samples: a.samples,
+            view: a.view,
+            dedup: a.dedup,
+            tasks: Task::megapixel_mnist(),
+        };
+        let net = SystemConfig::new(a.system, &options)?;
+        PatchGrid::new(data.canvas, [patch; 2], [options.stride; 2])?;
         let mut train = TrainConfig { seed: a.seed, ..TrainConfig::megapixel_mnist() };
         if small {
             (train.epochs, train.warmup_epochs) = (20, 1);

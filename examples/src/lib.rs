@@ -1,7 +1,16 @@
-//! What the examples share: a device by its name, and long work that shows how far it is and can be interrupted.
+//! What the examples share: a device and systems by their names, the course of training, pictures of where a system looked,
+//! and long work that shows how far it is and can be interrupted.
 
 mod device;
+mod log;
+mod maps;
 mod progress;
+mod systems;
+mod training;
 
 pub use device::{DEVICES, device};
+pub use log::Log;
+pub use maps::Shown;
 pub use progress::{Interrupt, Progress};
+pub use systems::{SystemConfig, SystemName, SystemOptions, WithSystem};
+pub use training::{attention_maps, digits, train};

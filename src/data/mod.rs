@@ -51,6 +51,8 @@ pub mod megapixel;
 #[cfg(feature = "data")]
 mod mt19937;
 #[cfg(feature = "data")]
+pub mod needle;
+#[cfg(feature = "data")]
 pub mod noise;
 #[cfg(feature = "data")]
 pub mod picture;
@@ -71,6 +73,7 @@ pub use {
     idx::Mnist,
     labels::Labels,
     megapixel::{MegapixelConfig, MegapixelMnist, PlacedDigit, Sample},
+    needle::{NeedleConfig, NeedleMnist},
     noise::{NoiseKind, Thickness},
     placement::{Draws, Order},
     stream::Split,

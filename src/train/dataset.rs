@@ -74,6 +74,23 @@ impl Dataset for crate::data::MegapixelMnist {
     }
 }
 
+/// One softmax task of two classes: 1 where the needle is present.
+#[cfg(feature = "data")]
+impl Dataset for crate::data::NeedleMnist {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn description(&self) -> String {
+        self.description()
+    }
+
+    fn example(&self, index: usize) -> Result<Example> {
+        let (image, present) = self.sample(index)?;
+        Ok(Example { image: Box::new(image), targets: vec![Target::Class(present.into())] })
+    }
+}
+
 /// The targets of a batch as tensors, task by task.
 pub fn batch_targets(tasks: &[Task], examples: &[Example], device: &Device) -> Result<Targets> {
     let mut tensors = Vec::with_capacity(tasks.len());

@@ -10,8 +10,12 @@ use foveate::{
 use std::path::Path;
 
 /// A system of which a picture may be drawn that shows where it looked.
-pub(crate) trait Shown: System {
-    /// Draws it for one image; says whether there is anything to show.
+pub trait Shown: System {
+    /// Draws it for one image of one channel; says whether there is anything to show.
+    ///
+    /// # Errors
+    ///
+    /// Images that the network cannot take, a file that cannot be written.
     fn show(&self, image: &dyn PatchSource, rng: &mut Rng, path: &Path) -> Result<bool>;
 }
 

@@ -5,7 +5,7 @@ use std::{io::ErrorKind, path::Path};
 
 /// The course of training: a row per step, smoothed for display.
 #[derive(Default)]
-pub(crate) struct Log {
+pub struct Log {
     /// step, loss, share right per task.
     rows: Vec<(usize, f32, Vec<f32>)>,
 }
@@ -13,7 +13,8 @@ pub(crate) struct Log {
 impl Log {
     const WINDOW: usize = 100;
 
-    pub(crate) fn push(&mut self, report: &StepReport) {
+    /// Adds a step.
+    pub fn push(&mut self, report: &StepReport) {
         let right = report.correct.iter().map(|c| *c as f32 / report.images as f32).collect();
         self.rows.push((report.step, report.loss, right));
     }
@@ -29,14 +30,20 @@ impl Log {
         means
     }
 
-    pub(crate) fn message(&self) -> String {
+    /// The loss and the shares of right answers of late, for a progress bar.
+    pub fn message(&self, tasks: &[Task]) -> String {
         let means = self.smoothed(self.rows.len());
-        let tasks: Vec<String> = means[1..].iter().map(|m| format!("{:.0}", 100.0 * m)).collect();
-        format!("loss {:.3}  maj/max/top/multi {} %", means[0], tasks.join("/"))
+        let shares: Vec<String> = means[1..].iter().map(|m| format!("{:.0}", 100.0 * m)).collect();
+        format!("loss {:.3}  {} {} %", means[0], names(tasks).join("/"), shares.join("/"))
     }
 
-    pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        let mut text = String::from("step,loss,majority,max,top,multi\n");
+    /// Writes all rows.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be written.
+    pub fn write(&self, path: &Path, tasks: &[Task]) -> Result<()> {
+        let mut text = format!("step,loss,{}\n", names(tasks).join(","));
         for (step, loss, right) in &self.rows {
             let right: Vec<String> = right.iter().map(f32::to_string).collect();
             text.push_str(&format!("{step},{loss},{}\n", right.join(",")));
@@ -45,7 +52,11 @@ impl Log {
     }
 
     /// The rows before `step` of an earlier run; none where it left no log.
-    pub(crate) fn read(path: &Path, step: usize) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or is no such log.
+    pub fn read(path: &Path, step: usize) -> Result<Self> {
         let text = match std::fs::read_to_string(path) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Log::default()),
             text => text.map_err(|e| Error::file(path, e))?,
@@ -64,18 +75,30 @@ impl Log {
         Ok(log)
     }
 
-    pub(crate) fn draw(&self, out: &Path, tasks: &[Task]) -> Result<()> {
-        let every = (self.rows.len() / 400).max(1);
-        let series = |name: &str, column: usize| plot::Series {
-            name: name.to_owned(),
-            points: (every..=self.rows.len())
-                .step_by(every)
-                .map(|end| (self.rows[end - 1].0 as f64, f64::from(self.smoothed(end)[column])))
-                .collect(),
-        };
+    /// Draws `curves.png` and `loss.png` into a folder.
+    ///
+    /// # Errors
+    ///
+    /// Files that cannot be written.
+    pub fn draw(&self, out: &Path, tasks: &[Task]) -> Result<()> {
         let accuracies: Vec<plot::Series> =
-            tasks.iter().enumerate().map(|(at, task)| series(&task.name, at + 1)).collect();
+            tasks.iter().enumerate().map(|(at, task)| self.series(&task.name, at + 1)).collect();
         plot::curves(out.join("curves.png"), "accuracy in training", ["step", "share right"], &accuracies)?;
-        plot::curves(out.join("loss.png"), "training loss", ["step", "loss"], &[series("loss", 0)])
+        plot::curves(out.join("loss.png"), "training loss", ["step", "loss"], &[self.series("loss", 0)])
     }
+
+    /// A smoothed column as a curve called `name`: 0 is the loss, then come the tasks.
+    pub fn series(&self, name: &str, column: usize) -> plot::Series {
+        let every = (self.rows.len() / 400).max(1);
+        let point = |end: usize| {
+            let value = self.smoothed(end).get(column).copied().unwrap_or(f32::NAN);
+            (self.rows[end - 1].0 as f64, f64::from(value))
+        };
+        let points = (every..=self.rows.len()).step_by(every).map(point).collect();
+        plot::Series { name: name.to_owned(), points }
+    }
+}
+
+fn names(tasks: &[Task]) -> Vec<&str> {
+    tasks.iter().map(|task| task.name.as_str()).collect()
 }

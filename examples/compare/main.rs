@@ -1,0 +1,145 @@
+//! Trains several systems on the same images with the same budget, with several seeds each, and writes a table: accuracy,
+//! work per image, memory of a training step, time per image. Each run is a folder; what is done is not done again, and
+//! what was stopped (Ctrl-C) goes on.
+//!
+//!     cargo run --release --example compare -- --systems ips,ats,uniform,cnn
+
+mod arguments;
+mod table;
+
+use arguments::{Arguments, Plan};
+use clap::Parser;
+use foveate::{
+    Device, Error, Result, Rng,
+    checkpoint::write_whole,
+    plot,
+    train::{Trainer, evaluate},
+};
+use foveate_examples::{Interrupt, Log, Shown, SystemName, WithSystem, attention_maps, device, train};
+use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
+use table::{Row, Table};
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(a: &Arguments) -> Result<()> {
+    let plan = Plan::new(a)?;
+    foveate::cpu::join_pool(0)?;
+    let device = device(&a.device)?;
+    let interrupt = Interrupt::listen();
+    let mut table = Table::new(&plan)?;
+    for seed in 0..a.seeds {
+        for &system in &a.systems {
+            let one = One { plan: &plan, system, seed, device: &device, interrupt: &interrupt };
+            match plan.config(system)?.run(&device, &mut Rng::new(seed), one)? {
+                Some(row) => table.push(row),
+                None => {
+                    println!("stopped; the same command goes on");
+                    return Ok(());
+                }
+            }
+            // After each run, so that what is known can be read while the rest goes on.
+            table.write(&a.out)?;
+        }
+    }
+    draw(a, &plan)?;
+    println!("{}", table.markdown());
+    println!("table  {} and table.csv", a.out.join("table.md").display());
+    println!("curves {}", a.out.join("curves.png").display());
+    Ok(())
+}
+
+/// The course of the first seed of each system, by the first task.
+fn draw(a: &Arguments, plan: &Plan) -> Result<()> {
+    let mut series = Vec::new();
+    for &system in &a.systems {
+        let log = Log::read(&folder(plan, system, 0).join("training.csv"), usize::MAX)?;
+        series.push(log.series(&system.name(), 1));
+    }
+    let title = format!("{} in training", plan.tasks[0].name);
+    plot::curves(a.out.join("curves.png"), &title, ["step", "share right"], &series)
+}
+
+fn folder(plan: &Plan, system: SystemName, seed: u64) -> PathBuf {
+    plan.out.join(format!("{}-{seed}", system.name()))
+}
+
+/// One system with one seed. Its work gives a row of the table, or nothing if it was interrupted.
+struct One<'a> {
+    plan: &'a Plan,
+    system: SystemName,
+    seed: u64,
+    device: &'a Device,
+    interrupt: &'a Interrupt,
+}
+
+impl WithSystem for One<'_> {
+    type Output = Option<Row>;
+
+    fn with<S: Shown>(self, net: S) -> Result<Option<Row>> {
+        let folder = folder(self.plan, self.system, self.seed);
+        let (done, checkpoint) = (folder.join("result.csv"), folder.join("checkpoint.safetensors"));
+        let train_data = self.plan.data.training(self.seed, 1)?;
+        let settings = self.plan.train(self.seed);
+        // What the row was measured with: a finished run of other settings is not taken for this one.
+        let about = format!("{}; {settings:?}; {}", net.description(), train_data.description());
+        if done.exists() {
+            return Row::read(&done, &about).map(Some);
+        }
+        fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
+        println!("{} with seed {}: {} parameters", self.system.name(), self.seed, net.size());
+        let memory = [1, 2].map(|scale| self.peak_of_a_step(net.clone(), scale));
+        let [memory, memory_double] = memory;
+        let mut trainer = Trainer::new(net, settings, &*train_data)?;
+        let mut log = Log::default();
+        if checkpoint.exists() {
+            trainer.resume(&checkpoint)?;
+            log = Log::read(&folder.join("training.csv"), trainer.steps_done())?;
+        }
+        let stop = trainer.steps();
+        train(&mut trainer, &*train_data, &mut log, stop, self.interrupt, &folder)?;
+        if trainer.steps_done() < stop {
+            return Ok(None);
+        }
+        let (net, test) = (trainer.into_net(), self.plan.data.test()?);
+        let begun = Instant::now();
+        let accuracy = evaluate(&net, &*test, self.plan.batch, self.seed, |_| true)?;
+        let milliseconds = begun.elapsed().as_secs_f64() * 1e3 / accuracy.images as f64;
+        attention_maps(&net, &*test, &folder)?;
+        let row = Row {
+            system: self.system.name(),
+            seed: self.seed,
+            accuracy: (0..self.plan.tasks.len()).map(|task| accuracy.of(task)).collect(),
+            macs: net.macs([self.plan.canvas; 2])?,
+            memory: memory?,
+            memory_double: memory_double?,
+            milliseconds,
+        };
+        write_whole(&done, row.text(&about).as_bytes())?;
+        Ok(Some(row))
+    }
+}
+
+impl One<'_> {
+    /// The most that a training step takes on the device beyond the network, on images of `scale` times the side.
+    fn peak_of_a_step<S: Shown>(&self, net: S, scale: usize) -> Result<usize> {
+        let data = self.plan.data.training(self.seed, scale)?;
+        let mut trainer = Trainer::new(net, self.plan.train(self.seed), &*data)?;
+        // The first step makes the optimiser's state and starts threads.
+        trainer.step_on(&*data)?;
+        self.device.synchronize()?;
+        self.device.release();
+        self.device.reset_peak();
+        let before = self.device.memory().in_use;
+        trainer.step_on(&*data)?;
+        self.device.synchronize()?;
+        Ok(self.device.memory().peak - before)
+    }
+}

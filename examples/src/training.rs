@@ -1,0 +1,75 @@
+//! Training that writes its course and checkpoints into a folder and goes on from them.
+
+use crate::{Interrupt, Log, Progress, Shown};
+use foveate::{
+    Error, Result, Rng,
+    data::{Digits, Mnist, Split, strokes},
+    train::{Dataset, Trainer},
+};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// The digits of a split: of the MNIST files in a folder, or drawn by the built-in generator.
+///
+/// # Errors
+///
+/// Files that are absent or damaged.
+pub fn digits(mnist: Option<&Mnist>, seed: u64, split: Split) -> Result<Digits> {
+    match mnist {
+        Some(mnist) => Ok(mnist.split(split).clone()),
+        None => strokes::digits(seed, split, if split == Split::Train { 20_000 } else { 4_000 }),
+    }
+}
+
+/// Trains up to step `stop` or until Ctrl-C, writing `checkpoint.safetensors` and `training.csv` into `out` every half
+/// minute and at the end.
+///
+/// # Errors
+///
+/// Those of the trainer; files that cannot be written.
+pub fn train<S: Shown>(
+    trainer: &mut Trainer<S>,
+    data: &dyn Dataset,
+    log: &mut Log,
+    stop: usize,
+    interrupt: &Interrupt,
+    out: &Path,
+) -> Result<()> {
+    const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(30);
+    let tasks = trainer.net().tasks().to_vec();
+    let mut progress = Progress::new(trainer.steps(), trainer.steps_done(), "steps");
+    let mut saved = Instant::now();
+    let save = |trainer: &Trainer<S>, log: &Log| -> Result<()> {
+        // The log first: resuming drops what it has beyond the checkpoint, but could not make up what it lacks.
+        log.write(&out.join("training.csv"), &tasks)?;
+        trainer.save(out.join("checkpoint.safetensors"))
+    };
+    while trainer.steps_done() < stop && !interrupt.pressed() {
+        log.push(&trainer.step_on(data)?);
+        progress.at(trainer.steps_done(), log.message(&tasks));
+        if saved.elapsed() > BETWEEN_CHECKPOINTS {
+            save(trainer, log)?;
+            saved = Instant::now();
+        }
+    }
+    save(trainer, log)
+}
+
+/// Draws where the network looked in the first images, into the folder `attention`; nothing for one that looks everywhere
+/// alike.
+///
+/// # Errors
+///
+/// Those of the network; files that cannot be written.
+pub fn attention_maps<S: Shown>(net: &S, data: &dyn Dataset, out: &Path) -> Result<Option<PathBuf>> {
+    let folder = out.join("attention");
+    std::fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
+    let mut drawn = false;
+    for index in 0..data.len().min(8) {
+        let path = folder.join(format!("test-{index:02}.png"));
+        drawn |= net.show(&*data.example(index)?.image, &mut Rng::stream(0, index as u64), &path)?;
+    }
+    Ok(drawn.then_some(folder))
+}
