@@ -79,6 +79,23 @@ impl IpsConfig {
         }
     }
 
+    /// How often selection merges new patches into the kept ones in an image of `image` [H, W].
+    ///
+    /// ```
+    /// use foveate::select::IpsConfig;
+    /// let config = IpsConfig::megapixel_mnist();
+    /// assert_eq!((config.merges([1500, 1500])?, config.merges([10_000, 10_000])?), (8, 399));
+    /// # Ok::<(), foveate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An image smaller than a patch.
+    pub fn merges(&self, image: [usize; 2]) -> Result<usize> {
+        let patches = PatchGrid::new(image, self.patch, self.stride)?.count();
+        Ok(patches.saturating_sub(self.memory).div_ceil(self.iteration.max(1)))
+    }
+
     /// Checks that such a network can be made.
     ///
     /// # Errors

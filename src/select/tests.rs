@@ -34,6 +34,17 @@ fn refs(images: &[DenseImage]) -> Vec<&dyn PatchSource> {
 }
 
 #[test]
+fn merges_are_as_many_as_published() {
+    let mnist = |side| IpsConfig::megapixel_mnist().merges([side; 2]).unwrap();
+    assert_eq!([1500, 3000, 10_000].map(mnist), [8, 35, 399]);
+    let signs = |patch| {
+        let config = IpsConfig { patch: [patch; 2], stride: [patch; 2], ..IpsConfig::traffic_signs() };
+        config.merges([1200, 1600]).unwrap()
+    };
+    assert_eq!([100, 75, 50, 25].map(signs), [6, 11, 24, 96]);
+}
+
+#[test]
 fn few_patches_are_all_kept_in_order() {
     let images = [image(30, 40, 1)];
     let chosen = net(config(20, 5)).select(&refs(&images), &mut Rng::new(0)).unwrap();

@@ -209,3 +209,21 @@ fn targets_must_fit_their_tasks() {
     assert!(batch_targets(&sigmoid, &[example], &Device::Cpu).is_err());
     assert!(trainer(1).net().size() > 0);
 }
+
+/// Before it has learned anything, a network is about as unsure as guessing: ln 10 for one class of ten, ln 2 for each of ten
+/// that may be present.
+#[cfg(feature = "data")]
+#[test]
+fn the_loss_begins_at_that_of_guessing() {
+    use crate::data::{MegapixelConfig, MegapixelMnist, Split, strokes};
+    let config = MegapixelConfig { canvas: [200, 200], noise_count: 5, ..MegapixelConfig::ips() };
+    let digits = strokes::digits(0, Split::Train, 200).unwrap();
+    let data = MegapixelMnist::new(config, Split::Train, digits, 32).unwrap();
+    let tasks = Task::megapixel_mnist();
+    let net = IpsConfig::with_encoder(ResNetConfig::small(1), [50, 50], 8, 8, tasks, true);
+    let net = Ips::new(net, &Device::Cpu, &mut Rng::new(0)).unwrap();
+    let config = TrainConfig { batch: 32, ..TrainConfig::megapixel_mnist() };
+    let losses = Trainer::new(net, config, &data).unwrap().step_on(&data).unwrap().task_losses;
+    assert!(losses[..3].iter().all(|loss| (loss - 10.0_f32.ln()).abs() < 0.8), "{losses:?}");
+    assert!((losses[3] - 2.0_f32.ln()).abs() < 0.15, "{losses:?}");
+}

@@ -202,3 +202,15 @@ fn pictures_that_do_not_fit_or_cannot_be_written_are_errors() {
     let info = reader.next_frame(&mut pixels).unwrap();
     assert_eq!((info.width, info.height, pixels), (2, 1, [1, 2, 3, 4, 5, 6]));
 }
+
+/// Two or three of ten classes are present: 45 and 120 possible answers.
+#[test]
+fn the_task_of_presence_has_165_answers() {
+    let config = MegapixelConfig { canvas: [160, 160], noise_count: 0, ..MegapixelConfig::ips() };
+    let set = set(config, 8000);
+    let mut answers: Vec<u16> = (0..set.len()).map(|at| set.labels(at).unwrap().multi).collect();
+    assert!(answers.iter().all(|multi| (2..=3).contains(&multi.count_ones())));
+    answers.sort_unstable();
+    answers.dedup();
+    assert_eq!(answers.len(), 45 + 120);
+}

@@ -114,6 +114,17 @@ impl Module for ZoomIn {
 
 const OP: &str = "zoom_in";
 
+/// What was drawn for a batch, and from which distributions.
+struct Sample {
+    /// That of tiles, (B, T).
+    tiles: Tensor,
+    /// That of positions within each tile drawn, (U, K).
+    within: Tensor,
+    draws: Draws,
+    /// Positions (U, most) in the order of their draws, of which each tile has as many as it was drawn.
+    order: Vec<i32>,
+}
+
 /// Where a look goes: where attention is, or where it is not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Toward {
@@ -238,46 +249,36 @@ impl ZoomIn {
         let k = self.config.sub_view[0] * self.config.sub_view[1];
         let sub_tiles = ops::softmax(&ops::reshape(&logits, [draws.tiles.len(), k])?, -1)?;
         let within = toward.distribution(&sub_tiles)?;
-        let order = ops::gumbel_top_k(&ops::log(&within.detach())?, draws.most(), rng)?;
-        let order = order.to_vec::<i32>()?;
-        self.look(images, attention, [&tiles, &within], &sub_tiles, &draws, &order, pass)
-    }
-
-    /// Predicts from the sub-tiles at `order` (U, most): the first `count` of each row count. `from` are the distributions
-    /// that tiles (B, T) and sub-tiles (U, K) were drawn from.
-    #[expect(clippy::too_many_arguments, reason = "what was drawn, from what, and what it is for")]
-    fn look(
-        &self,
-        images: &Images,
-        attention: &Tensor,
-        from: [&Tensor; 2],
-        sub_tiles: &Tensor,
-        draws: &Draws,
-        order: &[i32],
-        pass: &mut Pass,
-    ) -> Result<ZoomInPrediction> {
-        let (b, n, device) = (images.len(), self.config.samples, self.device());
-        let corners = self.corners(images, draws, order)?;
-        let of_image = self.sub_tile_patches(images, draws, &corners)?;
-        let mut features = self.encoder.forward(&of_image, pass)?;
-        if self.config.normalize {
-            features = ops::l2_normalize(&features)?;
-        }
-        let d = self.config.encoder.features();
-        let within = self.within_tiles(from[1], &features, draws, order)?;
-        let rows = Tensor::from_slice(&draws.rows, [b * n], &device)?;
-        let of_draws = ops::reshape(&ops::gather(&within, &rows)?, [b, n, d])?;
-        let tiles = Tensor::from_slice(&draws.positions(), [b, n], &device)?;
-        let pooled =
-            ops::expectation(&ops::gather(from[0], &tiles)?, &of_draws, true, self.config.estimator)?;
+        let order = ops::gumbel_top_k(&ops::log(&within.detach())?, draws.most(), rng)?.to_vec::<i32>()?;
+        let sample = Sample { tiles, within, draws, order };
+        let (pooled, corners) = self.look(images, &sample, pass)?;
         Ok(ZoomInPrediction {
             probabilities: classify(&self.heads, &pooled, pass)?,
             pooled,
             tiles: attention.clone(),
-            drawn: draws.tiles.clone(),
-            sub_tiles: sub_tiles.clone(),
+            drawn: sample.draws.tiles,
+            sub_tiles,
             corners,
         })
+    }
+
+    /// The pooled features (B, D) of the sub-tiles of a sample, and their corners.
+    fn look(&self, images: &Images, sample: &Sample, pass: &mut Pass) -> Result<(Tensor, Vec<[i32; 2]>)> {
+        let (b, n, device, draws) = (images.len(), self.config.samples, self.device(), &sample.draws);
+        let corners = self.corners(images, draws, &sample.order)?;
+        let patches = self.sub_tile_patches(images, draws, &corners)?;
+        let mut features = self.encoder.forward(&patches, pass)?;
+        if self.config.normalize {
+            features = ops::l2_normalize(&features)?;
+        }
+        let within = self.within_tiles(sample, &features)?;
+        let rows = Tensor::from_slice(&draws.rows, [b * n], &device)?;
+        let of_draws = ops::gather(&within, &rows)?;
+        let of_draws = ops::reshape(&of_draws, [b, n, self.config.encoder.features()])?;
+        let drawn = Tensor::from_slice(&draws.positions(), [b, n], &device)?;
+        let probabilities = ops::gather(&sample.tiles, &drawn)?;
+        let pooled = ops::expectation(&probabilities, &of_draws, true, self.config.estimator)?;
+        Ok((pooled, corners))
     }
 
     /// Corners in the image of the sub-tiles drawn, tile by tile.
@@ -312,21 +313,15 @@ impl ZoomIn {
 
     /// The estimates E (U, D) of the expectation within each tile: tiles that were drawn equally often stand together, and
     /// are one operation.
-    fn within_tiles(
-        &self,
-        distribution: &Tensor,
-        features: &Tensor,
-        draws: &Draws,
-        order: &[i32],
-    ) -> Result<Tensor> {
-        let (d, most) = (self.config.encoder.features(), draws.most());
+    fn within_tiles(&self, sample: &Sample, features: &Tensor) -> Result<Tensor> {
+        let (d, most) = (self.config.encoder.features(), sample.draws.most());
         let (mut estimates, mut first) = (Vec::new(), 0);
-        for (tiles, count) in draws.groups() {
+        for (tiles, count) in sample.draws.groups() {
             let size = tiles.len();
-            let own = order[tiles.start * most..tiles.end * most].chunks(most);
+            let own = sample.order[tiles.start * most..tiles.end * most].chunks(most);
             let drawn: Vec<i32> = own.flat_map(|row| row[..count].iter().copied()).collect();
             let drawn = Tensor::from_slice(&drawn, [size, count], &self.device())?;
-            let probabilities = ops::gather(&ops::slice(distribution, tiles)?, &drawn)?;
+            let probabilities = ops::gather(&ops::slice(&sample.within, tiles)?, &drawn)?;
             let own = ops::slice(features, first..first + size * count)?;
             let own = ops::reshape(&own, [size, count, d])?;
             estimates.push(ops::expectation(&probabilities, &own, false, self.config.estimator)?);

@@ -89,8 +89,11 @@ fn enumerate(net: &ZoomIn, images: &Images, direction: &Tensor) -> (Vec<f64>, Su
             let mut pass = Pass::evaluation_on(&tape);
             let a = net.attend(images, &mut pass).unwrap();
             let b = within(net, images, &draws.tiles, &mut pass);
-            let looked = net.look(images, &a, [&a, &b], &b, &draws, &order, &mut pass).unwrap();
-            let (a, b) = (a.to_vec::<f32>().unwrap(), b.to_vec::<f32>().unwrap());
+            let (of_tiles, of_positions) = (a.to_vec::<f32>().unwrap(), b.to_vec::<f32>().unwrap());
+            let draws = Draws::new(&[first / 3, first % 3], 2);
+            let sample = Sample { tiles: a, within: b, draws, order };
+            let pooled = net.look(images, &sample, &mut pass).unwrap().0;
+            let (a, b, Sample { draws, order, .. }) = (of_tiles, of_positions, sample);
             let mut chance: f64 = draws.positions().iter().map(|&t| f64::from(a[t as usize])).product();
             for (tile, (own, b)) in draws.tiles.iter().zip(order.chunks(draws.most()).zip(b.chunks(4))) {
                 let mut left = 1.0;
@@ -99,9 +102,9 @@ fn enumerate(net: &ZoomIn, images: &Images, direction: &Tensor) -> (Vec<f64>, Su
                     left -= f64::from(b[c as usize]);
                 }
             }
-            let pooled = looked.pooled.to_vec::<f32>().unwrap();
-            phi.iter_mut().zip(pooled).for_each(|(phi, value)| *phi += chance * f64::from(value));
-            let loss = ops::sum_all(&ops::mul(&looked.pooled, direction).unwrap()).unwrap();
+            let value = pooled.to_vec::<f32>().unwrap();
+            phi.iter_mut().zip(value).for_each(|(phi, value)| *phi += chance * f64::from(value));
+            let loss = ops::sum_all(&ops::mul(&pooled, direction).unwrap()).unwrap();
             let loss = ops::scale(&loss, chance, 0.0).unwrap();
             add_gradients(net, &tape.backward(&loss).unwrap(), &mut sums);
         }
