@@ -1,6 +1,5 @@
 //! What the command line says, and the plan it makes: data, system and training.
 
-use crate::systems::SystemConfig;
 use clap::{Parser, ValueEnum};
 use foveate::{
     Result,
@@ -8,7 +7,7 @@ use foveate::{
     nn::Task,
     train::TrainConfig,
 };
-use foveate_examples::DEVICES;
+use foveate_examples::{DEVICES, SystemConfig, SystemName, SystemOptions};
 use std::path::PathBuf;
 
 /// Train Iterative Patch Selection, or another system, on Megapixel MNIST.

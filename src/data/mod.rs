@@ -42,6 +42,8 @@ mod compose;
 mod digits;
 #[cfg(feature = "data")]
 mod draw;
+#[cfg(feature = "files")]
+pub mod files;
 #[cfg(feature = "data")]
 pub mod idx;
 #[cfg(feature = "data")]
