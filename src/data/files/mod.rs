@@ -64,7 +64,8 @@ fn jpeg(path: &Path) -> Result<DenseImage> {
     let file = File::open(path).map_err(|why| Error::file(path, why))?;
     let options =
         DecoderOptions::default().set_strict_mode(true).set_max_width(1 << 16).set_max_height(1 << 16);
-    let failed = |why| Error::file(path, format!("cannot be decoded: {why:?}"));
+    // Some of its messages end in a line break.
+    let failed = |why| Error::file(path, format!("cannot be decoded: {}", format!("{why:?}").trim_end()));
     let mut decoder = JpegDecoder::new_with_options(BufReader::new(file), options);
     decoder.decode_headers().map_err(failed)?;
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
