@@ -30,7 +30,7 @@ pub(crate) struct Args {
 }
 
 /// Every feature but those that need something installed to build.
-pub(crate) const FEATURES: &str = "wgpu,cuda,data,plot";
+pub(crate) const FEATURES: &str = "wgpu,cuda,files,plot";
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     const KNOWN: [&str; 4] = ["cpu", "wgpu", "cuda", "cuda-emulated"];
