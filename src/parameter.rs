@@ -74,6 +74,26 @@ impl Parameter {
         Ok(())
     }
 
+    /// The same for several parameters, each with two tensors of state, by one operation that writes them one parameter
+    /// after the other.
+    pub(crate) fn update_all<'a, O: Op>(
+        op: &O,
+        parameters: impl Iterator<Item = (&'a mut Parameter, [&'a mut Tensor; 2])>,
+        ins: &[&Tensor],
+    ) -> Result<()> {
+        let (mut all, mut versions) = (Vec::new(), Vec::new());
+        for (parameter, state) in parameters {
+            versions.push(parameter.version.clone());
+            all.push(&mut parameter.tensor);
+            all.extend(state);
+        }
+        run_in_place(op, &mut all, ins)?;
+        for version in versions {
+            version.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.id
     }

@@ -20,9 +20,10 @@ __device__ inline void each_element(u64 count, F f) {
 }
 
 // The same in two steps, store(index, load(index)), for functions that branch: all loads come before the first of them.
+// `block` is this block's number among those of the elements.
 template <typename Load, typename Store>
-__device__ inline void each_element(u64 count, Load load, Store store) {
-    u64 start = (u64)blockIdx.x * (ELEMENT_THREADS * ELEMENT_STEPS), first = start + threadIdx.x;
+__device__ inline void each_element_of_block(u64 block, u64 count, Load load, Store store) {
+    u64 start = block * (ELEMENT_THREADS * ELEMENT_STEPS), first = start + threadIdx.x;
     if (start + ELEMENT_THREADS * ELEMENT_STEPS <= count) {
         decltype(load(first)) value[ELEMENT_STEPS];
 #pragma unroll
@@ -32,4 +33,9 @@ __device__ inline void each_element(u64 count, Load load, Store store) {
         return;
     }
     for (u64 at = first; at < count; at += ELEMENT_THREADS) store(at, load(at));
+}
+
+template <typename Load, typename Store>
+__device__ inline void each_element(u64 count, Load load, Store store) {
+    each_element_of_block(blockIdx.x, count, load, store);
 }

@@ -115,6 +115,11 @@ impl Grid {
         Self::over(count, ELEMENTS)
     }
 
+    /// Blocks of such a kernel, one at least.
+    pub(crate) fn blocks_of(count: usize) -> usize {
+        count.div_ceil(ELEMENTS).max(1)
+    }
+
     /// Blocks of this many threads.
     pub(crate) fn threads(mut self, threads: u32) -> Self {
         self.threads = Some(threads);

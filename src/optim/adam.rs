@@ -12,11 +12,10 @@ use crate::{
     spec::{In, Out, Real},
 };
 use rayon::prelude::*;
-use smallvec::smallvec;
 use std::collections::BTreeMap;
 
-/// One step of Adam or AdamW on one parameter. Operand: the gradient. Results, in place: parameter, first moment,
-/// second moment, all of the gradient's shape.
+/// One step of Adam or AdamW on any number of parameters. Operands: their gradients. Results, in place: for each gradient
+/// the parameter, its first moment and its second moment, all of the gradient's shape.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamStep {
     /// Learning rate η.
@@ -38,7 +37,7 @@ impl Op for AdamStep {
     crate::arms!(cpu, wgpu, cuda);
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
-        check_dtypes(Self::NAME, ins, &[DType::F32])?;
+        check_dtypes(Self::NAME, ins, &vec![DType::F32; ins.len()])?;
         let rates = [self.learning_rate, self.eps, self.weight_decay];
         let whole = rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0);
         if !whole || !self.betas.iter().all(|beta| (0.0..1.0).contains(beta)) || self.step == 0 {
@@ -46,14 +45,16 @@ impl Op for AdamStep {
                 format!("{self:?}: rates must be finite and at least 0, betas below 1, steps count from 1");
             return Err(Error::argument(Self::NAME, what));
         }
-        Ok(smallvec![ins[0]; 3])
+        Ok(ins.iter().flat_map(|&gradient| [gradient; 3]).collect())
     }
 
     fn spec<T: Real>(&self, ins: &[In<T>], outs: &mut [Out<T>]) {
-        let [parameter, first, second] = outs else { return };
         let constants = self.constants::<T>();
-        for (i, &g) in ins[0].iter().enumerate() {
-            constants.update(g, &mut parameter[i], &mut first[i], &mut second[i]);
+        for (gradient, state) in ins.iter().zip(outs.chunks_mut(3)) {
+            let [parameter, first, second] = state else { return };
+            for (i, &g) in gradient.iter().enumerate() {
+                constants.update(g, &mut parameter[i], &mut first[i], &mut second[i]);
+            }
         }
     }
 }
@@ -101,10 +102,14 @@ impl AdamStep {
     }
 
     fn on_cpu(&self, ins: &[cpu::In], outs: &mut [cpu::Out]) -> Result<()> {
+        ins.iter().zip(outs.chunks_mut(3)).try_for_each(|(gradient, state)| self.one_on_cpu(gradient, state))
+    }
+
+    fn one_on_cpu(&self, gradient: &cpu::In, state: &mut [cpu::Out]) -> Result<()> {
         const PART: usize = 16 * 1024;
         let constants = self.constants::<f32>();
-        let gradient = ins[0].f32()?;
-        let [parameter, first, second] = outs else {
+        let gradient = gradient.f32()?;
+        let [parameter, first, second] = state else {
             return Err(Error::argument(Self::NAME, "takes parameter, first moment and second moment"));
         };
         let (p, m, v) = (parameter.f32()?, first.f32()?, second.f32()?);
@@ -180,24 +185,42 @@ impl AdamW {
 
 impl Optimizer for AdamW {
     fn step(&mut self, parameters: &mut [&mut Parameter], grads: &Grads) -> Result<()> {
-        for parameter in parameters {
+        for parameter in parameters.iter() {
             let Some(gradient) = grads.parameter(parameter) else { continue };
             if !self.moments.contains_key(parameter.name()) {
                 let zeros = || Tensor::zeros(gradient.dims(), &gradient.device());
                 let fresh = Moments { first: zeros()?, second: zeros()?, steps: 0 };
                 self.moments.insert(parameter.name().to_owned(), fresh);
             }
-            let Some(moments) = self.moments.get_mut(parameter.name()) else { continue };
-            let op = AdamStep {
-                learning_rate: self.learning_rate,
-                betas: self.betas,
-                eps: self.eps,
-                weight_decay: self.weight_decay,
-                decoupled: self.decoupled,
-                step: moments.steps + 1,
+        }
+        let op = |steps: u32| AdamStep {
+            learning_rate: self.learning_rate,
+            betas: self.betas,
+            eps: self.eps,
+            weight_decay: self.weight_decay,
+            decoupled: self.decoupled,
+            step: steps + 1,
+        };
+        // Parameters that have taken as many steps take the next one together.
+        let mut moments: BTreeMap<&str, &mut Moments> =
+            self.moments.iter_mut().map(|(name, moments)| (name.as_str(), moments)).collect();
+        let mut together: BTreeMap<u32, Vec<(&mut Parameter, &mut Moments, &Tensor)>> = BTreeMap::new();
+        for parameter in parameters.iter_mut() {
+            let Some(gradient) = grads.parameter(parameter) else { continue };
+            let Some(own) = moments.remove(parameter.name()) else {
+                let what =
+                    format!("two parameters are called {}: give each a name of its own", parameter.name());
+                return Err(Error::argument("adam_step", what));
             };
-            parameter.update(&op, &mut [&mut moments.first, &mut moments.second], &[gradient])?;
-            moments.steps += 1;
+            together.entry(own.steps).or_default().push((parameter, own, gradient));
+        }
+        for (steps, mut group) in together {
+            let gradients: Vec<&Tensor> = group.iter().map(|(_, _, gradient)| *gradient).collect();
+            let state = group
+                .iter_mut()
+                .map(|(parameter, own, _)| (&mut **parameter, [&mut own.first, &mut own.second]));
+            Parameter::update_all(&op(steps), state, &gradients)?;
+            group.iter_mut().for_each(|(_, own, _)| own.steps += 1);
         }
         Ok(())
     }

@@ -7,10 +7,20 @@ use crate::{
 };
 use bytemuck::NoUninit;
 
+/// Tensors of one launch.
+const ADAM_TENSORS: usize = 64;
+
+/// The parameter block with the addresses of gradients, parameters and moments in it, whose number no launch knows.
 #[repr(C)]
 #[derive(Clone, Copy, NoUninit)]
 struct AdamStepParams {
-    count: u64,
+    gradient: [u64; ADAM_TENSORS],
+    parameter: [u64; ADAM_TENSORS],
+    moment: [u64; ADAM_TENSORS],
+    square: [u64; ADAM_TENSORS],
+    count: [u64; ADAM_TENSORS],
+    first_block: [u32; ADAM_TENSORS],
+    tensors: u32,
     beta_1: f32,
     beta_2: f32,
     rest_1: f32,
@@ -20,7 +30,6 @@ struct AdamStepParams {
     rate: f32,
     root: f32,
     eps: f32,
-    padding: u32,
 }
 
 #[repr(C)]
@@ -43,9 +52,15 @@ struct ClipValuesParams {
 
 impl AdamStep {
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        let (c, count) = (self.constants::<f32>(), ins[0].dims.elements());
-        let params = AdamStepParams {
-            count: count as u64,
+        let c = self.constants::<f32>();
+        let mut params = AdamStepParams {
+            gradient: [0; ADAM_TENSORS],
+            parameter: [0; ADAM_TENSORS],
+            moment: [0; ADAM_TENSORS],
+            square: [0; ADAM_TENSORS],
+            count: [0; ADAM_TENSORS],
+            first_block: [0; ADAM_TENSORS],
+            tensors: 0,
             beta_1: c.beta[0],
             beta_2: c.beta[1],
             rest_1: c.rest[0],
@@ -55,10 +70,23 @@ impl AdamStep {
             rate: c.rate,
             root: c.root,
             eps: c.eps,
-            padding: 0,
         };
-        let pointers = [(&ins[0]).into(), (&outs[0]).into(), (&outs[1]).into(), (&outs[2]).into()];
-        cx.launch(ADAM_STEP_F32, Grid::elements(count), &pointers, &params)
+        for (gradients, states) in ins.chunks(ADAM_TENSORS).zip(outs.chunks(3 * ADAM_TENSORS)) {
+            let mut blocks = 0;
+            for (at, (gradient, state)) in gradients.iter().zip(states.chunks(3)).enumerate() {
+                let count = gradient.dims.elements();
+                params.gradient[at] = gradient.pointer;
+                params.parameter[at] = state[0].pointer;
+                params.moment[at] = state[1].pointer;
+                params.square[at] = state[2].pointer;
+                params.count[at] = count as u64;
+                params.first_block[at] = cx.u32(blocks)?;
+                blocks += Grid::blocks_of(count);
+            }
+            params.tensors = gradients.len() as u32;
+            cx.launch(ADAM_STEP_F32, Grid::blocks([blocks, 1, 1]), &[], &params)?;
+        }
+        Ok(())
     }
 }
 

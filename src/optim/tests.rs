@@ -39,6 +39,44 @@ fn steps_match_their_specifications() {
     in_place_matches(&op, &gradient, &start[..2]);
 }
 
+/// Two launches' worth of tensors of all sizes, one of them empty.
+#[test]
+fn many_parameters_take_a_step_as_each_does_alone() {
+    let op = AdamStep {
+        learning_rate: 0.01,
+        betas: [0.9, 0.99],
+        eps: 1e-6,
+        weight_decay: 0.1,
+        decoupled: true,
+        step: 2,
+    };
+    on_each_device(AdamStep::ARMS, |device| {
+        let on = |t: Tensor| t.to_device(device).unwrap();
+        let dims = |i: usize| [(i * 37) % 1100 + usize::from(i != 0), 1 + i % 3];
+        let gradients: Vec<Tensor> = (0..70).map(|i| on(random(dims(i), i as u64))).collect();
+        let start = |i: usize| {
+            [0, 1, 2].map(|part| {
+                let x = random(dims(i), 100 + part + i as u64);
+                on(ops::mul(&x, &x).unwrap())
+            })
+        };
+        let mut together: Vec<Tensor> = (0..70).flat_map(start).collect();
+        let mut refs: Vec<&mut Tensor> = together.iter_mut().collect();
+        run_in_place(&op, &mut refs, &gradients.iter().collect::<Vec<_>>()).unwrap();
+        for (i, together) in together.chunks(3).enumerate() {
+            let mut alone = start(i);
+            let before = bits(&alone[0]);
+            run_in_place(&op, &mut alone.each_mut(), &[&gradients[i]]).unwrap();
+            assert_eq!(
+                alone.each_ref().map(bits),
+                [0, 1, 2].map(|part| bits(&together[part])),
+                "{device} {i}"
+            );
+            assert!(before.is_empty() || before != bits(&alone[0]));
+        }
+    });
+}
+
 /// Holds one step to its specification in `f64`, on a tensor of several parts.
 fn in_place_matches<O: Op>(op: &O, gradient: &Tensor, start: &[Tensor]) {
     let run = |take: &dyn Fn(&Tensor) -> Tensor| -> Vec<Vec<f64>> {

@@ -60,23 +60,24 @@ fn launch<P: Params, const N: usize>(
 impl AdamStep {
     pub(super) fn on_wgpu(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
         let c = self.constants::<f32>();
-        launch(cx, &adam::F32, [&ins[0], &outs[0], &outs[1], &outs[2]], |slices, count| {
-            adam::AdamStepParams {
-                gradient_first: slices[0].first,
-                parameter_first: slices[1].first,
-                moment_first: slices[2].first,
-                square_first: slices[3].first,
-                count,
-                beta_1: c.beta[0],
-                beta_2: c.beta[1],
-                rest_1: c.rest[0],
-                rest_2: c.rest[1],
-                shrink: c.shrink,
-                decay: c.decay,
-                rate: c.rate,
-                root: c.root,
-                eps: c.eps,
-            }
+        let params = |slices: &[Slice; 4], count| adam::AdamStepParams {
+            gradient_first: slices[0].first,
+            parameter_first: slices[1].first,
+            moment_first: slices[2].first,
+            square_first: slices[3].first,
+            count,
+            beta_1: c.beta[0],
+            beta_2: c.beta[1],
+            rest_1: c.rest[0],
+            rest_2: c.rest[1],
+            shrink: c.shrink,
+            decay: c.decay,
+            rate: c.rate,
+            root: c.root,
+            eps: c.eps,
+        };
+        ins.iter().zip(outs.chunks(3)).try_for_each(|(gradient, state)| {
+            launch(cx, &adam::F32, [gradient, &state[0], &state[1], &state[2]], params)
         })
     }
 }
