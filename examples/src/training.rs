@@ -6,7 +6,9 @@ use foveate::{
     data::{Digits, Mnist, Split, strokes},
     train::{Dataset, Trainer},
 };
+use indicatif::HumanDuration;
 use std::{
+    ops::ControlFlow,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -24,7 +26,7 @@ pub fn digits(mnist: Option<&Mnist>, seed: u64, split: Split) -> Result<Digits> 
 }
 
 /// Trains up to step `stop` or until Ctrl-C, writing `checkpoint.safetensors` and `training.csv` into `out` every half
-/// minute and at the end.
+/// minute and at the end. Says how fast it went.
 ///
 /// # Errors
 ///
@@ -46,13 +48,25 @@ pub fn train<S: Shown>(
         log.write(&out.join("training.csv"), &tasks)?;
         trainer.save(out.join("checkpoint.safetensors"))
     };
-    while trainer.steps_done() < stop && !interrupt.pressed() {
-        log.push(&trainer.step_on(data)?);
+    let pace = trainer.run(data, stop, |trainer, report| {
+        log.push(report);
         progress.at(trainer.steps_done(), log.message(&tasks));
         if saved.elapsed() > BETWEEN_CHECKPOINTS {
             save(trainer, log)?;
             saved = Instant::now();
         }
+        Ok(if interrupt.pressed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    drop(progress);
+    if pace.steps > 0 {
+        let rate = pace.steps_per_second();
+        println!(
+            "{} steps, {rate:.2} a second; {:.1} % of the time without a batch to learn from; all {} would take {}",
+            pace.steps,
+            100.0 * pace.waiting_share(),
+            trainer.steps(),
+            HumanDuration(Duration::from_secs_f64(trainer.steps() as f64 / rate))
+        );
     }
     save(trainer, log)
 }

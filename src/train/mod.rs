@@ -1,5 +1,6 @@
 //! Training the systems: a data set to draw batches from, the loop, its checkpoints, and evaluation.
 
+mod ahead;
 mod dataset;
 mod evaluate;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod systems;
 pub(crate) mod tests;
 mod trainer;
 
+pub use ahead::Pace;
 pub use dataset::{Dataset, Example, Target, batch_targets};
 pub use evaluate::{Accuracy, evaluate};
 pub use trainer::{Decay, StepReport, TrainConfig, Trainer};

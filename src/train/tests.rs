@@ -1,4 +1,6 @@
 use super::*;
+use std::ops::ControlFlow;
+
 use crate::{
     Device, Error, Result, Rng,
     data::DenseImage,
@@ -93,6 +95,60 @@ fn recomputing_changes_no_bit() {
         (losses, state(&trainer))
     };
     assert_eq!(run(false), run(true));
+}
+
+#[test]
+fn batches_made_ahead_change_no_bit_and_a_run_can_be_ended_and_gone_on_with() {
+    let data = Corners { len: 20 };
+    let mut one_by_one = trainer(data.len());
+    let want: Vec<StepReport> = (0..9).map(|_| one_by_one.step_on(&data).unwrap()).collect();
+    let mut ahead = trainer(data.len());
+    let mut got = Vec::new();
+    let pace = ahead
+        .run(&data, 9, |trainer, report| {
+            got.push(report.clone());
+            assert_eq!(trainer.steps_done(), got.len());
+            Ok(if got.len() == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
+        .unwrap();
+    assert_eq!((pace.steps, got.len()), (4, 4));
+    assert!(pace.waiting <= pace.time && pace.steps_per_second() > 0.0 && pace.waiting_share() <= 1.0);
+    ahead
+        .run(&data, usize::MAX, |_, report| {
+            Ok({
+                got.push(report.clone());
+                ControlFlow::Continue(())
+            })
+        })
+        .unwrap();
+    assert_eq!(got, want);
+    assert_eq!(state(&ahead), state(&one_by_one));
+    assert_eq!(ahead.run(&data, usize::MAX, |_, _| unreachable!()).unwrap(), Pace::default());
+}
+
+/// An example that cannot be had ends the run with its error, after the steps before it.
+#[test]
+fn a_run_says_which_example_it_could_not_make() {
+    struct Torn(Corners);
+    impl Dataset for Torn {
+        fn len(&self) -> usize {
+            self.0.len
+        }
+        fn example(&self, index: usize) -> Result<Example> {
+            if index == 3 { Err(Error::argument("torn", "example 3 is torn")) } else { self.0.example(index) }
+        }
+    }
+    let data = Torn(Corners { len: 24 });
+    let mut trainer = trainer(data.len());
+    let mut order = trainer.order();
+    let step = (0..3).find(|&step| order.of_step(step).contains(&3)).unwrap();
+    let error = trainer.run(&data, 3, |_, _| Ok(ControlFlow::Continue(()))).unwrap_err();
+    assert!(error.to_string().contains("example 3 is torn"), "{error}");
+    assert_eq!(trainer.steps_done(), step);
+    // What `each` reports ends it too.
+    let whole = Corners { len: 24 };
+    let error = trainer.run(&whole, 3, |_, _| Err(Error::argument("disk", "is full"))).unwrap_err();
+    assert!(error.to_string().contains("is full"));
 }
 
 /// After some more steps rounding errors may choose other patches, and nothing is promised.

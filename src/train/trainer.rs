@@ -13,7 +13,7 @@ use crate::{
     nn::{Pass, Task},
     optim::{AdamW, Optimizer, StepDecay, WarmupCosine, clip_norm},
     select::{Ips, Learned, Moment, System},
-    train::{Dataset, Example, batch_targets, dataset::examples},
+    train::{Dataset, Example, ahead::Order, batch_targets, dataset::examples},
 };
 use std::path::Path;
 
@@ -188,8 +188,7 @@ pub struct Trainer<S = Ips> {
     recompute: bool,
     activations: DType,
     step: usize,
-    /// The order of the epoch it was made for.
-    order: Option<(usize, Vec<u32>)>,
+    order: Order,
 }
 
 impl<S: System> Trainer<S> {
@@ -203,7 +202,8 @@ impl<S: System> Trainer<S> {
         let optimizer = AdamW::new(config.learning_rate, config.weight_decay);
         let (examples, data) = (data.len(), data.description());
         let (recompute, activations) = (false, DType::F32);
-        Ok(Trainer { net, optimizer, config, examples, data, recompute, activations, step: 0, order: None })
+        let order = Order::new(&config, examples);
+        Ok(Trainer { net, optimizer, config, examples, data, recompute, activations, step: 0, order })
     }
 
     /// The same training with half the memory for activations and more time: see [`Pass::recomputing`]. Results are the
@@ -252,17 +252,15 @@ impl<S: System> Trainer<S> {
 
     /// The examples that the next step is to learn from.
     pub fn next_batch(&mut self) -> Vec<usize> {
-        let (epoch, at) = (self.step / self.steps_per_epoch(), self.step % self.steps_per_epoch());
-        if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
-            let mut rng = Rng::stream(self.config.seed, (1 << 32) + epoch as u64);
-            self.order = Some((epoch, rng.permutation(self.examples as u32)));
-        }
-        let order = self.order.as_ref().map_or(&[][..], |(_, order)| order);
-        let batch = &order[at * self.config.batch..((at + 1) * self.config.batch).min(self.examples)];
-        batch.iter().map(|i| *i as usize).collect()
+        self.order.of_step(self.step)
     }
 
-    /// Draws the next batch from `data` and learns from it.
+    /// The order of all steps' examples.
+    pub(super) fn order(&self) -> Order {
+        Order::new(&self.config, self.examples)
+    }
+
+    /// Draws the next batch from `data` and learns from it; [`Trainer::run`] draws batches ahead.
     pub fn step_on(&mut self, data: &dyn Dataset) -> Result<StepReport> {
         let batch = self.next_batch();
         self.step(&examples(data, &batch)?)
