@@ -2,7 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use foveate::{
-    Result,
+    DType, Precision, Result,
     data::{MegapixelConfig, NoiseKind, PatchGrid, Thickness},
     nn::Task,
     train::TrainConfig,
@@ -28,6 +28,15 @@ pub(crate) struct Arguments {
     /// Device; it must have every operation that the network needs
     #[arg(long, default_value = "cpu", long_help = format!("Device: {DEVICES}. It must have every operation that the network needs"))]
     pub(crate) device: String,
+    /// How operands are rounded before they are multiplied: f32, or tf32, f16 and bf16 on CUDA
+    #[arg(long, default_value_t)]
+    pub(crate) precision: Precision,
+    /// How activations are kept for the gradients: as bf16 or f16 in half the memory
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) activations: Activations,
+    /// Compute convolutions again for the gradients instead of keeping what they gave to batch norms
+    #[arg(long)]
+    pub(crate) recompute: bool,
     /// Height and width of an image, in pixels
     #[arg(long)]
     pub(crate) canvas: Option<usize>,
@@ -103,6 +112,23 @@ pub(crate) enum Config {
     /// The published configuration: canvas 1500, patch 50, M = I = 100, truncated ResNet-18, 150 epochs
     #[value(name = "mnist-1500")]
     Mnist1500,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Activations {
+    F32,
+    Bf16,
+    F16,
+}
+
+impl From<Activations> for DType {
+    fn from(activations: Activations) -> Self {
+        match activations {
+            Activations::F32 => DType::F32,
+            Activations::Bf16 => DType::BF16,
+            Activations::F16 => DType::F16,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

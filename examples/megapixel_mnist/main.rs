@@ -30,6 +30,7 @@ fn run(a: &Arguments) -> Result<()> {
     let plan = Plan::new(a)?;
     foveate::cpu::join_pool(0)?;
     let device = device(&a.device)?;
+    device.set_precision(a.precision)?;
     plan.net.clone().run(&device, &mut Rng::new(a.seed), Run { arguments: a, plan: &plan })
 }
 
@@ -54,7 +55,9 @@ impl WithSystem for Run<'_> {
             data.len(),
             test.len()
         );
-        let mut trainer = Trainer::new(net, plan.train.clone(), &data)?;
+        let mut trainer = Trainer::new(net, plan.train.clone(), &data)?
+            .recomputing(a.recompute)
+            .keeping_activations(a.activations.into())?;
         let mut log = Log::default();
         let checkpoint = a.out.join("checkpoint.safetensors");
         if a.resume {

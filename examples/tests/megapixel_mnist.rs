@@ -33,7 +33,10 @@ fn it_writes_what_it_says_and_resumes_to_the_same_bits() {
         assert!(bytes.len() > 500 && (!file.ends_with("png") || bytes.starts_with(b"\x89PNG")), "{file}");
     }
     assert!(
-        out.contains("majority") && out.contains("of 6 unseen images") && out.contains("attention maps"),
+        out.contains("a second")
+            && out.contains("majority")
+            && out.contains("of 6 unseen images")
+            && out.contains("attention maps"),
         "{out}"
     );
     assert_eq!(fs::read_to_string(whole.join("training.csv")).unwrap().lines().count(), 1 + 6);
@@ -77,6 +80,15 @@ fn every_system_trains_stops_and_goes_on() {
 }
 
 #[test]
+fn activations_in_half_the_bytes_are_learned_from() {
+    let folder = tempfile::tempdir().unwrap();
+    for more in [&["--activations", "bf16"][..], &["--activations", "f16", "--recompute"]] {
+        let (out, err) = said(&run(folder.path(), more));
+        assert!(out.contains("of 6 unseen images"), "{out}{err}");
+    }
+}
+
+#[test]
 fn bad_input_is_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     let mnist = folder.path().join("mnist");
@@ -112,6 +124,7 @@ fn bad_input_is_one_clear_line() {
         ),
         (&["--learning-rate", "nan"], "NaN"),
         (&["--device", "abacus"], "abacus"),
+        (&["--precision", "bf16"], "bf16"),
     ] {
         let output = run(&out, more);
         let (said, err) = said(&output);
