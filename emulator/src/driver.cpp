@@ -3,6 +3,7 @@
 
 #include "checks.h"
 #include "driver.h"
+#include "graphs.h"
 #include "memory.h"
 #include "record.h"
 #include "scheduler.h"
@@ -67,6 +68,15 @@ const Named CODES[] = {
     {LAUNCH_OUT_OF_RESOURCES, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "too many resources requested for launch"},
     {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
     {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
+    {ILLEGAL_STATE, "CUDA_ERROR_ILLEGAL_STATE", "the operation cannot be performed in the present state"},
+    {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"},
+    {CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED", "operation failed due to a previous error during capture"},
+    {CAPTURE_MERGE, "CUDA_ERROR_STREAM_CAPTURE_MERGE", "operation would result in a merge of separate capture sequences"},
+    {CAPTURE_UNMATCHED, "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED", "capture was not ended in the same stream as it began"},
+    {CAPTURE_UNJOINED, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED", "capturing stream has unjoined work"},
+    {CAPTURE_ISOLATION, "CUDA_ERROR_STREAM_CAPTURE_ISOLATION", "dependency created on uncaptured work in another stream"},
+    {CAPTURED_EVENT, "CUDA_ERROR_CAPTURED_EVENT", "operation not permitted on an event last recorded in a capturing stream"},
+    {CAPTURE_WRONG_THREAD, "CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD", "attempt to terminate a thread-local capture sequence from another thread"},
 };
 
 std::string last_failure;
@@ -205,6 +215,7 @@ API cuCtxSetFlags(unsigned) { NEED_CONTEXT(); return SUCCESS; }
 
 API cuMemAlloc_v2(uintptr_t* at, size_t bytes) {
     NEED_CONTEXT();
+    NEED_NO_CAPTURE("an allocation");
     NEED(bytes > 0, INVALID_VALUE);
     NEED(bytes <= memory::available(), OUT_OF_MEMORY);
     return (*at = memory::allocate(bytes)) ? SUCCESS : OUT_OF_MEMORY;
@@ -215,6 +226,7 @@ API cuMemAllocAsync(uintptr_t* at, size_t bytes, void* stream) {
 }
 API cuMemFree_v2(uintptr_t at) {
     NEED_CONTEXT();
+    NEED_NO_CAPTURE("memory is freed");
     int code = finish_all();
     return at == 0 || memory::release(at) ? code : INVALID_VALUE;
 }
@@ -236,12 +248,14 @@ API cuMemGetAddressRange_v2(uintptr_t* start, size_t* bytes, uintptr_t at) {
 }
 API cuMemHostAlloc(void** at, size_t bytes, unsigned) {
     NEED_CONTEXT();
+    NEED_NO_CAPTURE("an allocation");
     if (posix_memalign(at, 4096, bytes ? bytes : 1)) return OUT_OF_MEMORY;
     return pinned[reinterpret_cast<uintptr_t>(*at)] = bytes, SUCCESS;
 }
 API cuMemAllocHost_v2(void** at, size_t bytes) { return cuMemHostAlloc(at, bytes, 0); }
 API cuMemFreeHost(void* at) {
     NEED_CONTEXT();
+    NEED_NO_CAPTURE("memory is freed");
     NEED(pinned.erase(reinterpret_cast<uintptr_t>(at)) == 1, INVALID_VALUE);
     int code = finish_all();
     return free(at), code;
@@ -249,27 +263,27 @@ API cuMemFreeHost(void* at) {
 
 // What a stream is asked for, once the addresses are known to be good.
 int copy_in(void* stream, uintptr_t to, const void* from, size_t bytes) {
-    return submit(stream, [=] {
+    return submit(stream, "a copy in", [=] {
         memory::wrote(to, bytes);
         return memcpy(reinterpret_cast<void*>(to), from, bytes), SUCCESS;
     });
 }
 int copy_out(void* stream, void* to, uintptr_t from, size_t bytes) {
-    return submit(stream, [=] {
+    return submit(stream, "a copy out", [=] {
         std::string fault = memory::fault_of_reading(from, bytes);
         if (!fault.empty()) return fail(LAUNCH_FAILED, fault);
         return memcpy(to, reinterpret_cast<void*>(from), bytes), (int)SUCCESS;
     });
 }
 int fill_words(void* stream, uintptr_t at, unsigned value, size_t count) {
-    return submit(stream, [=] {
+    return submit(stream, "a fill", [=] {
         memory::wrote(at, 4 * count);
         for (size_t i = 0; i < count; i++) reinterpret_cast<unsigned*>(at)[i] = value;
         return SUCCESS;
     });
 }
 int fill_bytes(void* stream, uintptr_t at, unsigned char value, size_t bytes) {
-    return submit(stream, [=] {
+    return submit(stream, "a fill", [=] {
         memory::wrote(at, bytes);
         return memset(reinterpret_cast<void*>(at), value, bytes), SUCCESS;
     });
@@ -280,9 +294,10 @@ API cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* str
     NEED_CONTEXT();
     NEED(known_stream(stream), INVALID_HANDLE);
     NEED(memory::owned(to, bytes), INVALID_VALUE);
+    if (is_captured(stream) && !is_pinned(from, bytes)) return spoil(stream, CAPTURE_UNSUPPORTED, "a copy from pageable memory");
     if (streams_are_eager() || is_pinned(from, bytes)) return copy_in(stream, to, from, bytes);
     const char* first = static_cast<const char*>(from);
-    return submit(stream, [to, staged = std::vector<char>(first, first + bytes)] {
+    return submit(stream, "a copy in", [to, staged = std::vector<char>(first, first + bytes)] {
         memory::wrote(to, staged.size());
         return memcpy(reinterpret_cast<void*>(to), staged.data(), staged.size()), SUCCESS;
     });
@@ -292,6 +307,7 @@ API cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* stream) {
     NEED_CONTEXT();
     NEED(known_stream(stream), INVALID_HANDLE);
     NEED(memory::owned(from, bytes), INVALID_VALUE);
+    if (is_captured(stream) && !is_pinned(to, bytes)) return spoil(stream, CAPTURE_UNSUPPORTED, "a copy to pageable memory");
     int code = copy_out(stream, to, from, bytes);
     return code || is_pinned(to, bytes) ? code : finish(stream);
 }
@@ -299,7 +315,7 @@ API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, void* strea
     NEED_CONTEXT();
     NEED(known_stream(stream), INVALID_HANDLE);
     NEED(memory::owned(to, bytes) && memory::owned(from, bytes), INVALID_VALUE);
-    return submit(stream, [=] {
+    return submit(stream, "a copy", [=] {
         memory::copied(to, from, bytes);
         return memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes), SUCCESS;
     });
@@ -339,6 +355,7 @@ API cuStreamGetCtx(void* stream, void** context) {
 
 API cuModuleLoadData(void** module, const void* image) {
     NEED_CONTEXT();
+    NEED_NO_CAPTURE("a module is loaded");
     Module* made = new Module;
     if (int code = read_ptx(static_cast<const char*>(image), *made)) return delete made, code;
     modules.insert(made);
@@ -389,7 +406,9 @@ struct Parameters {
             values.emplace_back(first, first + kernel.parameter_bytes[i]);
         }
     }
+    // A node of a graph is launched more than once.
     void** list() {
+        pointers.clear();
         for (std::vector<char>& value : values) pointers.push_back(value.data());
         return pointers.data();
     }
@@ -414,7 +433,7 @@ API cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned
     size_t limit = of.dynamic_limit > SHARED_DEFAULT ? of.dynamic_limit : SHARED_DEFAULT - of.static_shared;
     if (dynamic_bytes > limit || of.static_shared > SHARED_DEFAULT) return fail(INVALID_VALUE, name + ": too much shared memory");
     record_launch(of.kernel->name);
-    return submit(stream, [=, kept = Parameters(*of.kernel, parameters)]() mutable {
+    return submit(stream, of.kernel->name, [=, kept = Parameters(*of.kernel, parameters)]() mutable {
         // The hooks look allocations up: meanwhile nobody may make or free one.
         std::unique_lock<std::recursive_mutex> alone(lock_of_all, std::defer_lock);
         if (checks::ON) alone.lock();

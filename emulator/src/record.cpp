@@ -23,4 +23,18 @@ void record_launch(const char* kernel) {
     fclose(file);
 }
 
+void record_asked(const char* what, const void* stream, const char* name) {
+    static const char* path = getenv("FOVEATE_EMULATOR_TIMELINE");
+    static FILE* file = path ? fopen(path, "a") : nullptr;
+    if (!file) return;
+    fprintf(file, "%s %zx %s\n", what, reinterpret_cast<size_t>(stream), name);
+    fflush(file);
+}
+
+void record_asked(const char* what, const void* stream, const void* event) {
+    char name[32];
+    snprintf(name, sizeof(name), "%zx", reinterpret_cast<size_t>(event));
+    record_asked(what, stream, name);
+}
+
 }  // namespace emulator

@@ -9,6 +9,8 @@
 #include "streams.h"
 
 #include "driver.h"
+#include "graphs.h"
+#include "record.h"
 
 #include <chrono>
 #include <cstdlib>
@@ -49,6 +51,7 @@ struct Event {
     std::shared_ptr<Stream> stream;
     uint64_t after = 0;
     std::shared_ptr<Mark> mark;
+    CapturedMark captured;  // if it was recorded on a captured stream
 };
 
 std::map<void*, std::shared_ptr<Stream>> streams;
@@ -67,11 +70,6 @@ Order order() {
     if (name.rfind("shuffled", 0) != 0) return Order::unknown;
     if (random_state == 0) random_state = 2 * strtoull(name.c_str() + std::min<size_t>(name.size(), 9), nullptr, 10) + 1;
     return Order::shuffled;
-}
-
-uint64_t next_random(uint64_t below) {
-    random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
-    return random_state % below;
 }
 
 // Does the first task of a stream; another stream may have to go first.
@@ -123,15 +121,24 @@ void ask(Stream& stream, Stream::Task task) {
 
 }  // namespace
 
+uint64_t next_random(uint64_t below) {
+    random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
+    return random_state % below;
+}
+
+bool streams_are_late() { return order() == Order::late; }
+
 bool streams_are_known() { return order() != Order::unknown; }
 
 bool streams_are_eager() { return order() == Order::eager; }
 
-// Null, and the two handles that stand for the default streams.
-bool known_stream(void* stream) { return reinterpret_cast<uintptr_t>(stream) <= 2 || streams.count(stream); }
+bool is_default_stream(void* stream) { return reinterpret_cast<uintptr_t>(stream) <= 2; }
+bool known_stream(void* stream) { return is_default_stream(stream) || streams.count(stream); }
 
-int submit(void* handle, std::function<int()> work) {
+int submit(void* handle, const char* name, std::function<int()> work) {
     std::unique_lock<std::recursive_mutex> lock(lock_of_all);
+    if (is_captured(handle)) return capture_work(handle, std::move(work));
+    record_asked("work", handle, name);
     std::shared_ptr<Stream> stream = stream_of(handle);
     if (streams_are_eager() && (!stream || stream->tasks.empty())) {
         lock.unlock();  // launches have a lock of their own
@@ -177,23 +184,31 @@ API cuStreamCreateWithPriority(void** stream, unsigned flags, int) { return cuSt
 API cuStreamDestroy_v2(void* stream) {
     NEED_CONTEXT();
     NEED(streams.count(stream), INVALID_HANDLE);
+    if (is_captured(stream)) return spoil(stream, CAPTURE_UNSUPPORTED, "its stream is destroyed");
     advance(*streams[stream], streams[stream]->asked);
     return streams.erase(stream), SUCCESS;
 }
 API cuStreamSynchronize(void* stream) {
     NEED_CONTEXT();
-    return known_stream(stream) ? finish(stream) : (int)INVALID_HANDLE;
+    NEED(known_stream(stream), INVALID_HANDLE);
+    if (is_captured(stream)) return spoil(stream, CAPTURE_UNSUPPORTED, "a wait for its stream");
+    record_asked("host", stream, "stream");
+    return finish(stream);
 }
 API cuStreamQuery(void* stream) { return cuStreamSynchronize(stream); }
 API cuCtxSynchronize() {
     NEED_CONTEXT();
+    NEED_NO_CAPTURE("a wait for the context");
     return finish_all();
 }
 API cuStreamWaitEvent(void* handle, void* event, unsigned) {
     NEED_CONTEXT();
     Event* waited = static_cast<Event*>(event);
     NEED(known_stream(handle) && events.count(waited), INVALID_HANDLE);
+    if (waited->captured.of) return capture_wait(handle, waited->captured);
     if (!waited->stream) return SUCCESS;
+    if (is_captured(handle)) return spoil(handle, CAPTURE_ISOLATION, "a wait for an event that is no part of it");
+    record_asked("wait", handle, event);
     if (std::shared_ptr<Stream> stream = stream_of(handle)) {
         ask(*stream, {waited->stream, waited->after, nullptr});
         if (streams_are_eager()) advance(*stream, stream->asked);
@@ -203,17 +218,12 @@ API cuStreamWaitEvent(void* handle, void* event, unsigned) {
     stir();
     return SUCCESS;
 }
-API cuStreamIsCapturing(void* stream, int* status) {
-    NEED_CONTEXT();
-    NEED(known_stream(stream), INVALID_HANDLE);
-    return *status = 0, SUCCESS;
-}
 API cuLaunchHostFunc(void* stream, void (*function)(void*), void* argument) {
     {
         NEED_CONTEXT();
         NEED(known_stream(stream), INVALID_HANDLE);
     }
-    return submit(stream, [=] { return function(argument), SUCCESS; });
+    return submit(stream, "a function", [=] { return function(argument), SUCCESS; });
 }
 
 API cuEventCreate(void** event, unsigned) {
@@ -231,16 +241,20 @@ API cuEventRecord(void* handle, void* stream) {
     NEED_CONTEXT();
     Event* event = static_cast<Event*>(handle);
     NEED(events.count(event) && known_stream(stream), INVALID_HANDLE);
+    if (is_captured(stream)) return *event = {nullptr, 0, nullptr, capture_mark(stream)}, SUCCESS;
     auto mark = std::make_shared<Mark>();
-    int code = submit(stream, [mark] { return *mark = {Clock::now(), true}, SUCCESS; });
+    int code = submit(stream, "an event", [mark] { return *mark = {Clock::now(), true}, SUCCESS; });
     std::shared_ptr<Stream> of = stream_of(stream);
-    *event = {of, of ? of->asked : 0, mark};
+    *event = {of, of ? of->asked : 0, mark, {}};
+    record_asked("record", stream, handle);
     return code;
 }
 API cuEventQuery(void* event) {
     NEED_CONTEXT();
     Event* of = static_cast<Event*>(event);
     NEED(events.count(of), INVALID_HANDLE);
+    if (of->captured.of) return spoil(of->captured, CAPTURED_EVENT, "the host asks for an event that is part of it");
+    record_asked("host", nullptr, event);
     if (of->stream) advance(*of->stream, of->after);
     return reported();
 }

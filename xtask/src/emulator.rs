@@ -173,15 +173,26 @@ fn flags(kind: Kind) -> Vec<String> {
 }
 
 /// The emulator's own files: in every build, and those of the checks.
-const STEMS: &[&str] =
-    &["copies", "driver", "memory", "ptx", "record", "scheduler", "shadow", "streams", "unsupported"];
+const STEMS: &[&str] = &[
+    "copies",
+    "driver",
+    "graphs",
+    "memory",
+    "ptx",
+    "record",
+    "scheduler",
+    "shadow",
+    "streams",
+    "unsupported",
+];
 const CHECKS: &[&str] = &["checks", "lines"];
 /// What they include.
-const HEADERS: [&str; 11] = [
+const HEADERS: [&str; 12] = [
     "include/cuda_emulator.h",
     "src/checks.h",
     "src/copies.h",
     "src/driver.h",
+    "src/graphs.h",
     "src/lines.h",
     "src/memory.h",
     "src/ptx.h",

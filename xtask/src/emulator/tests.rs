@@ -1,9 +1,10 @@
 //! Launches `emulator/tests/checks/checks.cu` through the driver's interface: sound kernels give known results in every
 //! thread order, and each broken one is reported, or shows. What the checking build reports is in `accesses.rs`, what
-//! streams do when in `streams.rs`.
+//! streams do when in `streams.rs`, what a capture keeps and refuses in `graphs.rs`.
 
 mod accesses;
 mod driver;
+mod graphs;
 mod streams;
 
 use super::*;
