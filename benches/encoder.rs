@@ -3,7 +3,7 @@
 
 use crate::support::{Call, Case, between, bytes, device, fill, many, one};
 use foveate::{
-    Device, Result, Rng, Tape, Tensor,
+    Device, Precision, Result, Rng, Tape, Tensor,
     cpu::{PackedEncoder, Patches, Pixels},
     nn::{Module, Pass, ResNet, ResNetConfig},
     ops,
@@ -41,6 +41,33 @@ fn fused(count: usize) -> Result<Call> {
     let pixels = bytes("patches", count * SIDE * SIDE);
     let (x, network) = (Tensor::from_slice(&pixels, [count, 1, SIDE, SIDE], &device())?, network()?.fused()?);
     one(move || network.forward(&x))
+}
+
+/// The same in f16: all layers in one launch, or one by one.
+fn in_f16(count: usize, by_layers: bool) -> Result<Call> {
+    let pixels = bytes("patches", count * SIDE * SIDE);
+    let x = Tensor::from_slice(&pixels, [count, 1, SIDE, SIDE], &device())?;
+    let network = network()?.fused()?;
+    let network = if by_layers { network.by_layers() } else { network };
+    one(move || {
+        // The other cases are in f32.
+        device().set_precision(Precision::F16)?;
+        let features = network.forward(&x);
+        device().set_precision(Precision::F32)?;
+        features
+    })
+}
+
+/// Both ways against each other, on CUDA.
+pub(crate) fn in_f16_cases(count: usize) -> Vec<Case> {
+    let about = |how: &str| format!("ResNet-18 to layer 2 from bytes, {count}x1x50x50, f16, {how}");
+    let case = |name: &str, how: &str, by_layers: bool| {
+        Case::new(name, &about(how), move || in_f16(count, by_layers)).flops(count * FLOPS)
+    };
+    vec![
+        case("encoder/one-launch", "all layers in one launch", false),
+        case("encoder/by-layers", "layers one by one", true),
+    ]
 }
 
 /// Running statistics folded into the weights, which are packed once.

@@ -61,7 +61,12 @@ fn through_wgpu(sizes: &Sizes) -> Vec<Case> {
 /// The CPU's cases in sizes that fill a GPU, and what costs the host its time.
 fn on_cuda(sizes: &Sizes) -> Vec<Case> {
     let cases = on_the_cpu(sizes).into_iter().filter(|case| !case.name.starts_with("overhead/"));
-    cases.chain(top_k::cases()).chain(overhead::launched()).collect()
+    // Nobody has them beside this crate.
+    let in_f16 = match is_served() {
+        true => [Vec::new(), Vec::new()],
+        false => [encoder::in_f16_cases(sizes.patches), selection::in_f16_cases(sizes)],
+    };
+    cases.chain(top_k::cases()).chain(overhead::launched()).chain(in_f16.into_iter().flatten()).collect()
 }
 
 fn is_served() -> bool {
@@ -112,7 +117,7 @@ fn main() -> ExitCode {
     done
 }
 
-/// The time of every kernel, where `FOVEATE_TRACE` asked for it.
+/// The time of every kernel, or of the strips of the last selection, where `FOVEATE_TRACE` asked for it.
 fn print_timings(device: &Device) {
     #[cfg(feature = "wgpu")]
     if let Device::Wgpu(device) = device
@@ -121,6 +126,13 @@ fn print_timings(device: &Device) {
     {
         eprintln!("{timings}");
     }
-    #[cfg(not(feature = "wgpu"))]
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device
+        && let Ok(timeline) = device.timeline()
+        && !timeline.0.is_empty()
+    {
+        eprintln!("{timeline}");
+    }
+    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
     let _ = device;
 }

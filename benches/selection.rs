@@ -5,26 +5,96 @@ use crate::{
     support::{Call, Case, dense_image, device, fill, one, sizes::Sizes, sparse_image},
 };
 use foveate::{
-    Device, Result, Rng, Tensor,
-    data::DenseImage,
-    select::{Ips, IpsConfig},
+    Device, Precision, Result, Rng, Tensor,
+    data::{DenseImage, PatchSource, Window},
+    select::{Ips, IpsConfig, Scoring},
 };
 
 const PATCH: usize = 50;
 /// The peer's shuffle is the permutation of this seed.
 const SEED: u64 = 0;
 
-fn select(image: Result<DenseImage>, keep: usize) -> Result<Call> {
-    let image = image?;
+fn network(keep: usize) -> Result<Ips> {
     let config = IpsConfig { memory: keep, iteration: keep, ..IpsConfig::megapixel_mnist() };
     let mut network = Ips::new(config, &device(), &mut Rng::new(0))?;
     fill(&mut network)?;
+    Ok(network)
+}
+
+fn places(network: &Ips, images: &[&dyn PatchSource]) -> Result<Tensor> {
+    let chosen = network.select(images, &mut Rng::new(SEED))?;
+    let places: Vec<i32> =
+        chosen.iter().flat_map(|selection| &selection.indices).map(|&place| place as i32).collect();
+    Tensor::from_slice(&places, [places.len()], &Device::Cpu)
+}
+
+fn select(image: Result<DenseImage>, keep: usize) -> Result<Call> {
+    let (image, network) = (image?, network(keep)?);
+    one(move || places(&network, &[&image]))
+}
+
+/// An image that is read where it is asked for: a selection gets it in strips.
+struct Elsewhere(DenseImage);
+
+impl PatchSource for Elsewhere {
+    fn channels(&self) -> usize {
+        self.0.channels()
+    }
+    fn height(&self) -> usize {
+        self.0.height()
+    }
+    fn width(&self) -> usize {
+        self.0.width()
+    }
+    fn read(&self, window: Window, out: &mut [u8]) -> Result<()> {
+        self.0.read(window, out)
+    }
+}
+
+/// How a selection in f16 goes about it.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Graph,
+    Strips,
+    Layers,
+}
+
+/// So many images at once, in f16.
+fn in_f16(way: Way, count: usize, side: usize, keep: usize) -> Result<Call> {
+    let images = (0..count).map(|_| dense_image(side)).collect::<Result<Vec<DenseImage>>>()?;
+    let images: Vec<Box<dyn PatchSource>> = images
+        .into_iter()
+        .map(|image| -> Box<dyn PatchSource> {
+            if way == Way::Strips { Box::new(Elsewhere(image)) } else { Box::new(image) }
+        })
+        .collect();
+    let mut network = network(keep)?;
+    network.set_scoring(Scoring { by_layers: way == Way::Layers, ..Scoring::default() });
     one(move || {
-        let chosen = network.select(&[&image], &mut Rng::new(SEED))?;
-        let places: Vec<i32> =
-            chosen.iter().flat_map(|selection| &selection.indices).map(|&place| place as i32).collect();
-        Tensor::from_slice(&places, [places.len()], &Device::Cpu)
+        let images: Vec<&dyn PatchSource> = images.iter().map(|image| &**image).collect();
+        // The other cases are in f32.
+        device().set_precision(Precision::F16)?;
+        let chosen = places(&network, &images);
+        device().set_precision(Precision::F32)?;
+        chosen
     })
+}
+
+/// The ways of a selection in f16 against each other, on CUDA.
+pub(crate) fn in_f16_cases(sizes: &Sizes) -> Vec<Case> {
+    let (side, keep) = (sizes.image, sizes.keep);
+    let count = (side / PATCH).pow(2);
+    let case = |name: &str, way: Way, images: usize, how: &str| {
+        let about =
+            format!("{count} patches of each of {images} images of {side}x{side}, keep {keep}, f16, {how}");
+        Case::new(name, &about, move || in_f16(way, images, side, keep)).flops(images * count * FLOPS)
+    };
+    vec![
+        case("selection/one-launch", Way::Graph, 1, "a graph with the encoder in one launch"),
+        case("selection/strips", Way::Strips, 1, "patches cut out by the host, in strips"),
+        case("selection/by-layers", Way::Layers, 1, "the encoder's layers one by one"),
+        case("selection/batch", Way::Graph, 16, "a graph with the encoder in one launch"),
+    ]
 }
 
 pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {

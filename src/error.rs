@@ -83,6 +83,14 @@ pub enum Error {
         /// The remedy.
         what: String,
     },
+    /// A value that the precision asked for cannot hold.
+    #[error("{op}: {what}")]
+    Overflow {
+        /// The operation.
+        op: &'static str,
+        /// The largest value there is, and the remedy.
+        what: String,
+    },
     /// The device or its driver failed: a lost device, a rejected kernel.
     #[error("{device}: {what}")]
     Device {

@@ -102,6 +102,39 @@ fn the_peak_of_selection_is_flat_from_a_thousand_pixels_to_ten_thousand() {
     });
 }
 
+/// The peak of device memory in a selection of about 1,500 patches of 32 pixels, in f16, of an image of so many pixels a
+/// side, beyond the network.
+#[cfg(feature = "cuda")]
+fn peak_in_strips(side: usize, stride: usize) -> Option<usize> {
+    let cuda = crate::testing::cuda_of_its_own()?;
+    let device = Device::Cuda(cuda.clone());
+    device.set_precision(crate::Precision::F16).unwrap();
+    let encoder = ResNetConfig { channels: 1, widths: vec![16], blocks: 1, pool: GlobalPool::Mean };
+    let mut config = IpsConfig::with_encoder(encoder, [32; 2], 16, 16, Task::megapixel_mnist(), true);
+    config.stride = [stride; 2];
+    let net = Ips::new(config, &device, &mut Rng::new(0)).unwrap();
+    // An image of 30,000² has 900 MB: a sixteenth of this is a strip.
+    cuda.set_memory_limit(device.memory().in_use + (4 << 20));
+    cuda.trace(true);
+    let (indices, waited, peak) = select(&net, side);
+    assert_eq!((indices.len(), waited), (16, 1));
+    assert!(cuda.timeline().unwrap().0.len() > 3, "several strips");
+    Some(peak)
+}
+
+/// 30,000² bytes do not fit in a limit of 4 MB, and what is there of them at once does not depend on their number.
+#[cfg(feature = "cuda")]
+#[test]
+fn an_image_of_thirty_thousand_pixels_passes_through_little_memory() {
+    if crate::testing::is_small() {
+        return;
+    }
+    let Some(small) = peak_in_strips(1_000, 25) else { return };
+    let Some(large) = peak_in_strips(30_000, 750) else { return };
+    assert!(large <= small + small / 20, "{small} bytes at 1,000 pixels a side, {large} at 30,000");
+    assert!(large < 4 << 20);
+}
+
 /// A trainer whose steps learn from eight patches, four of the sixteen of each of two images.
 fn trainer(device: &Device, data: &Corners) -> Trainer {
     let encoder = ResNetConfig { channels: 1, widths: vec![8], blocks: 1, pool: GlobalPool::Mean };

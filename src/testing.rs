@@ -184,6 +184,12 @@ fn only_small() -> bool {
     *ONLY
 }
 
+/// Whether whole systems have no part in this run.
+#[cfg(feature = "cuda")]
+pub(crate) fn is_small() -> bool {
+    only_small()
+}
+
 /// Whether a case of so many elements belongs to this run.
 pub(crate) fn wanted(elements: usize) -> bool {
     !only_small() || elements <= SMALL

@@ -6,6 +6,7 @@
 mod interop_cuda;
 mod launches;
 mod report;
+mod strips;
 
 use foveate::{Device, Error, Tensor, ops};
 
@@ -22,6 +23,7 @@ fn launches_memory_and_limits() {
     running_out_is_an_error(&device);
     long_sums_do_not_depend_on_the_rest(&device);
     interop_cuda::check();
+    strips::check(&device);
     // Asking again gives the same device, whose tensors may meet.
     assert!(Device::cuda(0).unwrap().same(&device));
     let absent = Device::cuda(4096).unwrap_err();

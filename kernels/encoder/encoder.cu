@@ -1,8 +1,12 @@
-// A residual network of basic blocks in evaluation mode (He et al. 2016), from bytes of patches to features, in one launch:
-// a block of threads takes a few patches through all layers, and what lies between layers stays in its shared memory as
-// f16. Products are f16 with f32 sums, on tensor cores; batch norm is folded into the weights.
+// A residual network of basic blocks in evaluation mode (He et al. 2016), from bytes of patches to features or to attention
+// logits, in one launch: a block of threads takes a few patches through all layers, and what lies between layers stays in
+// its shared memory as f16. Products are f16 with f32 sums, on tensor cores; batch norm is folded into the weights. A value
+// that f16 cannot hold sets a word that nobody here clears: the results are then not to be used.
 //
-// In shared memory, in this order: the layers' tables; the patches' pixels with their padding, as f16; planes. A plane is
+// Patches lie one after another, or in images, where their numbers in the grid of patches say.
+//
+// In shared memory, in this order: where the patches begin; the layers' tables; the patches' pixels with their padding, as
+// f16, and later, in the same place, their features; planes. A plane is
 // (C / 8, (H + 2) * pitch + 1, 8), pitch = W + 1, a row of 16 bytes for eight channels of one pixel: one column of zeros
 // lies between two rows of pixels and is the padding of both. So eight neighbours of one group of channels are what
 // ldmatrix wants, and a tap of a convolution is a distance: no image is ever unfolded.
@@ -10,10 +14,13 @@
 // Weights are packed as the registers of an mma instruction want them, and come straight from memory: every block reads the
 // same ones, which stay in the L2 cache.
 #include "../common/mma.cuh"
+#include "../common/reduce.cuh"
 
 constexpr u32 THREADS = 256;
 constexpr u32 WARPS = THREADS / WARP;
 constexpr u32 NONE = 0xffffffffu;
+constexpr u32 MOST_PATCHES = 8;        // of a block at a time
+constexpr float LARGEST = 65504.0f;    // of f16
 
 // One step of the program. All numbers are the same for every block.
 struct Layer {
@@ -39,6 +46,9 @@ struct Layer {
 };
 
 struct EncoderParams {
+    u64 image_stride;    // bytes between images, between channels, and between rows of pixels
+    u64 channel_stride;
+    u64 row_stride;
     u32 patches;
     u32 group;           // patches that a block takes at a time
     u32 layers;
@@ -63,10 +73,33 @@ struct EncoderParams {
     u32 features_patch;
     u32 features_pixels;
     u32 features_table;
+    u32 per_image;       // patches of an image in this launch
+    u32 columns;         // patches in a row of an image's grid; 0: patches are cut out, and lie one after another
+    u32 stride_y;        // pixels between patches of the grid
+    u32 stride_x;
+    u32 numbers_stride;  // numbers between the first ones of two images
+    u32 results_stride;  // patches between the first results of two images
+    u32 queries;         // rows of logits
+    u32 fine;            // log2 of the rows of the fine table of positions
+    u32 position_size;   // numbers in a row of those tables: `features`, or one more, to be even
+    u32 reserved;        // makes the size a multiple of eight
+};
+
+// Where a patch of the launch belongs.
+struct Member {
+    u32 image, at;  // which image, and which of its patches in this launch
+
+    __device__ Member(const EncoderParams& p, u32 patch) : image(patch / p.per_image), at(patch % p.per_image) {}
+    // Its number in the image's grid.
+    __device__ u32 number(const EncoderParams& p, const i32* numbers) const {
+        return (u32)numbers[(u64)image * p.numbers_stride + at];
+    }
+    __device__ u64 result(const EncoderParams& p) const { return (u64)image * p.results_stride + at; }
 };
 
 // What a block has in shared memory.
 struct Shared {
+    u64* corners;  // first byte of each patch
     u16* tables;
     u16* image;  // bits of f16
     u32* rows;   // four words each
@@ -92,6 +125,8 @@ __device__ inline u16 to_half(float value) {
 }
 
 __device__ inline float lowest() { return __uint_as_float(SIGN | INFINITE); }
+// Whether f16 cannot hold it.
+__device__ inline bool overflows(float value) { return !(fabsf(value) <= LARGEST); }
 // NaN passes through.
 __device__ inline float relu(float value) { return value < 0.0f ? 0.0f : value; }
 __device__ inline float larger(float a, float b) { return b > a || b != b ? b : a; }
@@ -155,10 +190,11 @@ __device__ inline void add_step(Sums& sums, const Quad<u32> (&a)[2], const Share
     }
 }
 
-// Bias, residual, ReLU, and to the plane.
-__device__ inline void write(const Layer& l, const Sums& sums, const Shared& shared, const float* __restrict__ bias,
+// Bias, residual, ReLU, and to the plane. Returns whether a value overflowed.
+__device__ inline bool write(const Layer& l, const Sums& sums, const Shared& shared, const float* __restrict__ bias,
                              u32 first_channel, u32 first_pixel, u32 tiles, u32 all_pixels) {
     u32 lane = threadIdx.x % WARP;
+    bool lost = false;
 #pragma unroll
     for (u32 t = 0; t < MOST_TILES; t++) {
         if (t >= tiles) break;
@@ -174,17 +210,20 @@ __device__ inline void write(const Layer& l, const Sums& sums, const Shared& sha
                 if (channel >= l.out_channels) break;
                 float value = sums.c[part / 2][t][i / 2][part % 2 * 2 + i % 2] + bias[l.bias + channel];
                 if (l.residual != NONE) value += from_half(*shared.value(l.residual + row, channel % 8));
+                lost |= overflows(value);
                 *shared.value(l.target + row, channel % 8) = to_half(l.relu ? relu(value) : value);
             }
         }
     }
+    return lost;
 }
 
-__device__ inline void convolve(const Layer& l, const Shared& shared, const Quad<u32>* __restrict__ weights,
+__device__ inline bool convolve(const Layer& l, const Shared& shared, const Quad<u32>* __restrict__ weights,
                                 const float* __restrict__ bias, u32 patches) {
     u32 lane = threadIdx.x % WARP, all_pixels = patches * l.pixels;
     u32 taps = l.kernel * l.kernel, reach = l.kernel / 2;
     Parts parts(ceil_div(all_pixels, 16), MOST_TILES);
+    bool lost = false;
     for (u32 part = threadIdx.x / WARP; part < ceil_div(l.out_channels, 32) * parts.along; part += WARPS) {
         u32 part_m = part / parts.along, tiles = parts.count(part), first_pixel = 16 * parts.first_tile(part);
         // The rows that this lane points ldmatrix to: pixels 0..8 of two groups of channels, then pixels 8..16.
@@ -209,8 +248,9 @@ __device__ inline void convolve(const Layer& l, const Shared& shared, const Quad
                 add_step(sums, a, shared, base, distance + 2 * s * l.source_group, tiles);
             }
         }
-        write(l, sums, shared, bias, 32 * part_m, first_pixel, tiles, all_pixels);
+        lost |= write(l, sums, shared, bias, 32 * part_m, first_pixel, tiles, all_pixels);
     }
+    return lost;
 }
 
 // The first layer: convolution, ReLU and 3 by 3 maxima with stride 2, of which only the maxima are kept. Steps along k are
@@ -225,7 +265,7 @@ struct Window {
     __device__ bool exists(const EncoderParams& p) const { return y < p.stem_height && x < p.stem_width; }
 };
 
-__device__ inline void stem_part(const EncoderParams& p, const Layer& l, const Shared& shared, const Weights& packed,
+__device__ inline bool stem_part(const EncoderParams& p, const Layer& l, const Shared& shared, const Weights& packed,
                                  const float* __restrict__ bias, u32 first_channel, u32 first_pixel, u32 tiles,
                                  u32 all_pixels) {
     u32 lane = threadIdx.x % WARP;
@@ -273,6 +313,7 @@ __device__ inline void stem_part(const EncoderParams& p, const Layer& l, const S
                 }
             }
     }
+    bool lost = false;
 #pragma unroll
     for (u32 t = 0; t < STEM_TILES; t++)
 #pragma unroll
@@ -285,37 +326,82 @@ __device__ inline void stem_part(const EncoderParams& p, const Layer& l, const S
             for (u32 m = 0; m < 4; m++) {
                 u32 channel = first_channel + 8 * m + lane / 4;
                 if (channel >= l.out_channels) break;
-                float value = relu(best[m / 2][t][m % 2 * 2 + i] + bias[l.bias + channel]);
-                *shared.value(pixel + channel / 8 * l.target_group, channel % 8) = to_half(value);
+                float value = best[m / 2][t][m % 2 * 2 + i] + bias[l.bias + channel];
+                lost |= overflows(value);
+                *shared.value(pixel + channel / 8 * l.target_group, channel % 8) = to_half(relu(value));
             }
         }
+    return lost;
 }
 
-__device__ inline void stem(const EncoderParams& p, const Layer& l, const Shared& shared,
+__device__ inline bool stem(const EncoderParams& p, const Layer& l, const Shared& shared,
                             const Quad<u32>* __restrict__ weights, const float* __restrict__ bias, u32 patches) {
     u32 all_pixels = patches * l.pixels;
     Parts parts(ceil_div(all_pixels, 8), STEM_TILES);
+    bool lost = false;
     for (u32 part = threadIdx.x / WARP; part < ceil_div(l.out_channels, 32) * parts.along; part += WARPS) {
         u32 part_m = part / parts.along;
         Weights packed(weights, l.weights, part_m, p.stem_steps);
-        stem_part(p, l, shared, packed, bias, 32 * part_m, 8 * parts.first_tile(part), parts.count(part), all_pixels);
+        lost |= stem_part(p, l, shared, packed, bias, 32 * part_m, 8 * parts.first_tile(part), parts.count(part),
+                          all_pixels);
     }
+    return lost;
+}
+
+// Where a patch of the launch begins.
+__device__ inline u64 corner(const EncoderParams& p, const i32* __restrict__ numbers, u32 patch) {
+    if (p.columns == 0) return (u64)patch * p.channels * p.height * p.width;
+    Member member(p, patch);
+    u32 number = member.number(p, numbers), y = number / p.columns * p.stride_y, x = number % p.columns * p.stride_x;
+    return member.image * p.image_stride + y * p.row_stride + x;
 }
 
 // Pixels of `patches` patches from `first` on, with zeros around them.
-__device__ inline void fetch(const EncoderParams& p, const Shared& shared, const u8* __restrict__ pixels, u32 first,
-                             u32 patches) {
+__device__ inline void fetch(const EncoderParams& p, const Shared& shared, const u8* __restrict__ pixels,
+                             const i32* __restrict__ numbers, u32 first, u32 patches) {
+    if (threadIdx.x < patches) shared.corners[threadIdx.x] = corner(p, numbers, first + threadIdx.x);
+    __syncthreads();  // it is known where the patches begin
     u32 padded = p.image_rows * p.image_pitch;
     for (u32 at = threadIdx.x; at < patches * p.channels * padded; at += THREADS) {
         u32 plane = at / padded, y = at % padded / p.image_pitch - p.pad, x = at % p.image_pitch - p.pad;
         bool inside = y < p.height && x < p.width;
-        u64 from = ((u64)first * p.channels + plane) * p.height * p.width + (u64)y * p.width + x;
+        u64 from = shared.corners[plane / p.channels] + plane % p.channels * p.channel_stride + y * p.row_stride + x;
         shared.image[at] = inside ? to_half((float)pixels[from]) : 0;
     }
 }
 
+// The positional encoding of patch `number` of its grid, by the sum formulas: the tables have sines and cosines, in turn, of
+// the numbers below 2^fine, then of all multiples of 2^fine.
+__device__ inline float position(const EncoderParams& p, const float* __restrict__ positions, u32 number, u32 channel) {
+    const float* low = positions + (u64)(number & ((1u << p.fine) - 1)) * p.position_size + channel / 2 * 2;
+    const float* high = positions + ((u64)(number >> p.fine) + (1u << p.fine)) * p.position_size + channel / 2 * 2;
+    return channel % 2 == 0 ? fmaf(high[0], low[1], high[1] * low[0]) : fmaf(high[1], low[1], -(high[0] * low[0]));
+}
+
+// Features of `patches` patches to their logits: the products with each query, a warp for each of them. A sum has the same
+// order whichever of the patches it is of.
+__device__ inline void score(const EncoderParams& p, const float* features, const float* __restrict__ queries,
+                             float* __restrict__ logits, u32 first, u32 patches) {
+    u32 lane = threadIdx.x % WARP;
+    for (u32 query = threadIdx.x / WARP; query < p.queries; query += WARPS) {
+        float sums[MOST_PATCHES] = {};
+        for (u32 d = lane; d < p.features; d += WARP) {
+            float factor = queries[(u64)query * p.features + d];
+#pragma unroll
+            for (u32 patch = 0; patch < MOST_PATCHES; patch++)
+                if (patch < patches) sums[patch] = fmaf(features[patch * p.features + d], factor, sums[patch]);
+        }
+#pragma unroll
+        for (u32 patch = 0; patch < MOST_PATCHES; patch++) {
+            if (patch >= patches) break;
+            float sum = warp_sum(sums[patch]);
+            if (lane == 0) logits[Member(p, first + patch).result(p) * p.queries + query] = sum;
+        }
+    }
+}
+
 // Mean or maximum over the pixels of the last plane.
-__device__ inline void pool(const EncoderParams& p, const Shared& shared, float* __restrict__ features, u32 patches) {
+__device__ inline void pool(const EncoderParams& p, const Shared& shared, float* features, u32 patches) {
     for (u32 at = threadIdx.x; at < patches * p.features; at += THREADS) {
         u32 channel = at % p.features;
         u32 row = p.features_first + at / p.features * p.features_patch + channel / 8 * p.features_group;
@@ -329,23 +415,46 @@ __device__ inline void pool(const EncoderParams& p, const Shared& shared, float*
     }
 }
 
+// What becomes of the last plane: features, or, where there are queries, the logits of features and positions.
+__device__ inline void finish(const EncoderParams& p, const Shared& shared, const i32* __restrict__ numbers,
+                              const float* __restrict__ queries, const float* __restrict__ positions,
+                              float* __restrict__ results, u32 first, u32 patches) {
+    if (!queries) return pool(p, shared, results + (u64)first * p.features, patches);
+    float* features = reinterpret_cast<float*>(shared.image);
+    pool(p, shared, features, patches);
+    if (positions) {
+        // Each thread adds to what it has written itself.
+        for (u32 at = threadIdx.x; at < patches * p.features; at += THREADS) {
+            u32 number = Member(p, first + at / p.features).number(p, numbers);
+            features[at] += position(p, positions, number, at % p.features);
+        }
+    }
+    __syncthreads();  // the features are complete
+    score(p, features, queries, results, first, patches);
+}
+
 // Grid: any number of blocks; each takes every so-manieth group of patches. The layer without a source is the stem's.
 extern "C" __global__ void __launch_bounds__(THREADS)
-encoder_f16(const u8* __restrict__ pixels,       // (patches, channels, height, width)
+encoder_f16(const u8* __restrict__ pixels,       // (patches, channels, height, width), or images
             const Layer* __restrict__ layers,    // (layers)
             const u16* __restrict__ tables,      // (tables)
             const Quad<u32>* __restrict__ weights,
             const float* __restrict__ bias,
-            float* __restrict__ features,        // (patches, features)
+            const i32* __restrict__ numbers,     // (images, numbers_stride) of the patches in their grids, or null
+            const float* __restrict__ queries,   // (queries, features); null: the results are features
+            const float* __restrict__ positions, // tables of `position`, or null: none are added
+            float* __restrict__ results,         // (patches, features), or (images, results_stride, queries)
+            u32* __restrict__ overflow,          // (1), set to 1 where f16 overflows
             EncoderParams p) {
     DYNAMIC_SHARED(u8, memory);
-    u32 image = ceil_div(2 * p.tables, 16) * 16;
-    Shared shared = {reinterpret_cast<u16*>(memory), reinterpret_cast<u16*>(memory + image),
-                     reinterpret_cast<u32*>(memory + p.planes)};
+    u32 tables_at = 8 * MOST_PATCHES, image = tables_at + ceil_div(2 * p.tables, 16) * 16;
+    Shared shared = {reinterpret_cast<u64*>(memory), reinterpret_cast<u16*>(memory + tables_at),
+                     reinterpret_cast<u16*>(memory + image), reinterpret_cast<u32*>(memory + p.planes)};
+    bool lost = false;
     for (u32 at = threadIdx.x; at < p.tables; at += THREADS) shared.tables[at] = tables[at];
     for (u64 first = (u64)blockIdx.x * p.group; first < p.patches; first += (u64)gridDim.x * p.group) {
         u32 patches = min(p.group, p.patches - (u32)first);
-        fetch(p, shared, pixels, (u32)first, patches);
+        fetch(p, shared, pixels, numbers, (u32)first, patches);
         __syncthreads();  // the pixels are there
         for (u32 at = 0; at < p.layers; at++) {
             const Layer l = layers[at];
@@ -354,15 +463,16 @@ encoder_f16(const u8* __restrict__ pixels,       // (patches, channels, height, 
                     *reinterpret_cast<Quad<u32>*>(shared.row(l.target + i)) = {{0, 0, 0, 0}};
                 }
             } else if (l.source == NONE) {
-                stem(p, l, shared, weights, bias, patches);
+                lost |= stem(p, l, shared, weights, bias, patches);
             } else {
-                convolve(l, shared, weights, bias, patches);
+                lost |= convolve(l, shared, weights, bias, patches);
             }
             __syncthreads();  // the layer is complete
         }
-        pool(p, shared, features + first * p.features, patches);
-        __syncthreads();  // nobody reads the last plane any more
+        finish(p, shared, numbers, queries, positions, results, (u32)first, patches);
+        __syncthreads();  // nobody reads the last plane or the features any more
     }
+    if (__any_sync(ALL_LANES, lost) && threadIdx.x % WARP == 0) atomicOr(overflow, 1u);
 }
 
 struct PackParams {

@@ -4,6 +4,7 @@ use super::{
     copies::Copies,
     kernels::{CAPABILITY, MODULES, Module as Embedded, PTX_VERSION},
     memory::{self, Pool},
+    timeline::Marks,
 };
 use crate::{
     Precision,
@@ -44,17 +45,23 @@ const SYMBOLS: &[&[u8]] = &[
     b"cuDriverGetVersion\0",
     b"cuEventCreate\0",
     b"cuEventDestroy_v2\0",
+    b"cuEventElapsedTime\0",
     b"cuEventRecord\0",
     b"cuEventSynchronize\0",
     b"cuFuncGetAttribute\0",
     b"cuFuncSetAttribute\0",
     b"cuGetErrorName\0",
     b"cuGetErrorString\0",
+    b"cuGraphDestroy\0",
+    b"cuGraphExecDestroy\0",
+    b"cuGraphInstantiateWithFlags\0",
+    b"cuGraphLaunch\0",
     b"cuInit\0",
     b"cuLaunchKernel\0",
     b"cuMemAlloc_v2\0",
     b"cuMemFreeHost\0",
     b"cuMemFree_v2\0",
+    b"cuMemGetInfo_v2\0",
     b"cuMemHostAlloc\0",
     b"cuMemcpyDtoDAsync_v2\0",
     b"cuMemcpyDtoHAsync_v2\0",
@@ -63,8 +70,10 @@ const SYMBOLS: &[&[u8]] = &[
     b"cuModuleGetFunction\0",
     b"cuModuleLoadData\0",
     b"cuModuleUnload\0",
+    b"cuStreamBeginCapture_v2\0",
     b"cuStreamCreate\0",
     b"cuStreamDestroy_v2\0",
+    b"cuStreamEndCapture\0",
     b"cuStreamSynchronize\0",
     b"cuStreamWaitEvent\0",
 ];
@@ -82,6 +91,12 @@ pub struct Cuda {
     modules: Vec<Module>,
     pub(super) pool: Mutex<Pool>,
     pub(super) launches: AtomicU64,
+    pub(super) graphs: AtomicU64,
+    pub(super) overflows: AtomicU64,
+    pub(super) traces: AtomicBool,
+    marks: Mutex<Vec<Marks>>,
+    /// The most bytes of memory to hold.
+    pub(super) limit: AtomicUsize,
     pub(super) read_backs: AtomicU64,
     /// Bytes of shared memory that a block may have.
     shared: u32,
@@ -205,6 +220,11 @@ impl Cuda {
             modules: Vec::new(),
             pool: Mutex::default(),
             launches: AtomicU64::new(0),
+            graphs: AtomicU64::new(0),
+            overflows: AtomicU64::new(0),
+            traces: AtomicBool::new(asked_to_trace()),
+            marks: Mutex::default(),
+            limit: AtomicUsize::new(usize::MAX),
             read_backs: AtomicU64::new(0),
             shared: shared.unsigned_abs(),
             copies,
@@ -296,9 +316,38 @@ impl Cuda {
         self.capability
     }
 
-    /// How many kernels were launched since the device was made.
+    /// How many kernels were launched since the device was made, apart from those of graphs.
     pub fn launches(&self) -> u64 {
         self.launches.load(Ordering::Relaxed)
+    }
+
+    /// How many graphs were launched since the device was made.
+    pub fn graphs(&self) -> u64 {
+        self.graphs.load(Ordering::Relaxed)
+    }
+
+    /// How many selections met values that f16 cannot hold, since the device was made.
+    pub fn overflows(&self) -> u64 {
+        self.overflows.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_overflow(&self) {
+        self.overflows.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sets the most bytes of device memory that this crate holds, in tensors and kept for them: what would need more is
+    /// [`Error::OutOfMemory`], and selection streams images that do not fit. Without it there is all that the driver gives.
+    pub fn set_memory_limit(&self, bytes: usize) {
+        self.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that could still be had.
+    pub(crate) fn room(&self) -> Result<usize> {
+        self.bind("the memory")?;
+        let (free, _) = result::mem_get_info().map_err(|e| self.failure("the memory", e))?;
+        let held = self.memory();
+        let limit = self.limit.load(Ordering::Relaxed);
+        Ok(limit.saturating_sub(held.in_use).min(free + held.pooled))
     }
 
     /// How often something was copied to the host since the device was made: each time it waited.
@@ -342,6 +391,11 @@ impl Cuda {
         self.context.bind_to_thread().map_err(|e| self.failure(what, e))
     }
 
+    /// Events of the last selection whose timeline is kept.
+    pub(super) fn marks(&self) -> MutexGuard<'_, Vec<Marks>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -375,6 +429,11 @@ impl fmt::Debug for Cuda {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Whether `FOVEATE_TRACE` is set, to anything but `0` or `off`.
+fn asked_to_trace() -> bool {
+    std::env::var("FOVEATE_TRACE").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "off"))
 }
 
 /// Why a GPU cannot run the embedded kernels.

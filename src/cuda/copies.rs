@@ -98,10 +98,8 @@ impl Lane {
         if self.areas.is_empty() || self.used + piece.len() > AREA {
             self.turn(copies)?;
         }
-        let area = &self.areas[self.now];
-        // SAFETY: the area has room behind what is used, by the check above, and nothing reads or writes there: the copies
-        // out of it before `used` was set to zero were waited for.
-        let to = unsafe { slice::from_raw_parts_mut(area.start.add(self.used), piece.len()) };
+        // Nothing reads or writes behind what is used: the copies out of it before `used` was set to zero were waited for.
+        let to = &mut self.areas[self.now].memory.bytes_mut()[self.used..self.used + piece.len()];
         to.copy_from_slice(piece);
         self.used = (self.used + piece.len()).next_multiple_of(ALIGN);
         Ok(to)
@@ -124,31 +122,51 @@ impl Lane {
     }
 }
 
-/// Pinned host memory.
+/// A part of the lane.
 struct Area {
-    start: *mut u8,
+    memory: Pinned,
     /// Recorded behind the last copy out of it.
     left: CudaEvent,
 }
 
-// SAFETY: the memory is the area's own, and pinned memory may be used from any thread.
-unsafe impl Send for Area {}
-
 impl Area {
     fn new(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
-        let left = context.new_event(None)?;
-        // SAFETY: the event's constructor made the context current.
-        let start: *mut u8 = unsafe { result::malloc_host(AREA, 0) }?.cast();
-        // SAFETY: that many bytes were allocated.
-        unsafe { start.write_bytes(0, AREA) };
-        Ok(Area { start, left })
+        Ok(Area { left: context.new_event(None)?, memory: Pinned::new(context, AREA)? })
     }
 }
 
-impl Drop for Area {
+/// Pinned host memory, which the device reads by itself.
+pub(super) struct Pinned {
+    start: *mut u8,
+    bytes: usize,
+    context: Arc<CudaContext>,
+}
+
+// SAFETY: the memory is its owner's alone, and pinned memory may be used from any thread.
+unsafe impl Send for Pinned {}
+
+impl Pinned {
+    /// So many bytes, zero.
+    pub(super) fn new(context: &Arc<CudaContext>, bytes: usize) -> Result<Self, DriverError> {
+        context.bind_to_thread()?;
+        // SAFETY: the context is current.
+        let start: *mut u8 = unsafe { result::malloc_host(bytes, 0) }?.cast();
+        // SAFETY: that many bytes were allocated.
+        unsafe { start.write_bytes(0, bytes) };
+        Ok(Pinned { start, bytes, context: context.clone() })
+    }
+
+    /// Its bytes. The device must be done with the copies out of those that are written.
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: allocated and written by `new`, and borrowed as `self` is.
+        unsafe { slice::from_raw_parts_mut(self.start, self.bytes) }
+    }
+}
+
+impl Drop for Pinned {
     fn drop(&mut self) {
-        // Nobody is left to tell of a failure. The device waits for its streams before it drops what they use.
-        let _ = self.left.context().bind_to_thread();
+        // Nobody is left to tell of a failure. The owners wait for the streams before they drop what these use.
+        let _ = self.context.bind_to_thread();
         // SAFETY: allocated by `new`, freed once.
         let _ = unsafe { result::free_host(self.start.cast()) };
     }

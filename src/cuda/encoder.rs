@@ -1,15 +1,22 @@
-//! The patch encoder in one launch: `kernels/encoder/encoder.cu` takes a few patches through all layers in shared memory.
-//! Here are its program (which layer reads and writes which plane), its memory, and the packing of its weights.
+//! The patch encoder in one launch: `kernels/encoder/encoder.cu` takes a few patches through all layers in shared memory,
+//! from bytes to features, or to the logits of a selection. Here are its parameters, the packing of its weights, and the
+//! launch.
+
+mod plan;
+#[cfg(test)]
+mod tests;
 
 use super::{Argument, Block, Cuda, Cx, ENCODER_F16, ENCODER_PACK_F16, Grid};
 use crate::{
     DType, Dims, Tensor,
+    data::PatchGrid,
     error::{Error, Result},
-    ops::{self, GlobalPool},
+    ops::{self, GlobalPool, position},
     tensor::Buffer,
 };
 use bytemuck::{NoUninit, Zeroable};
-use std::{fmt, ops::Range, sync::Arc};
+use plan::Plan;
+use std::{fmt, sync::Arc};
 
 const OP: &str = "patch_encoder";
 /// No plane.
@@ -17,9 +24,6 @@ const NONE: u32 = u32::MAX;
 /// Threads of a block of the kernels, and of a warp.
 const THREADS: usize = 256;
 const WARP: usize = 32;
-/// A block's patches are as many as give the last plane so many pixels, or as there is memory for.
-const PIXELS: usize = 96;
-const MOST_PATCHES: usize = 8;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, NoUninit, Zeroable)]
@@ -48,6 +52,9 @@ struct Layer {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, NoUninit, Zeroable)]
 struct EncoderParams {
+    image_stride: u64,
+    channel_stride: u64,
+    row_stride: u64,
     patches: u32,
     group: u32,
     layers: u32,
@@ -72,6 +79,16 @@ struct EncoderParams {
     features_patch: u32,
     features_pixels: u32,
     features_table: u32,
+    per_image: u32,
+    columns: u32,
+    stride_y: u32,
+    stride_x: u32,
+    numbers_stride: u32,
+    results_stride: u32,
+    queries: u32,
+    fine: u32,
+    position_size: u32,
+    reserved: u32,
 }
 
 #[repr(C)]
@@ -108,288 +125,99 @@ pub(crate) struct FoldedNetwork<'a> {
     pub(crate) pool: GlobalPool,
 }
 
-impl FoldedConv<'_> {
-    /// O, C, and the size of a square kernel with the padding that keeps the resolution; none: it is another kind.
-    fn sizes(&self) -> Option<[usize; 3]> {
-        let &[out, channels, height, width] = &*self.weight.dims() else { return None };
-        let g = &self.geometry;
-        let square = height == width && height % 2 == 1 && g.stride[0] == g.stride[1];
-        let even = g.padding == [height / 2; 4] && g.groups == 1 && out.is_multiple_of(16);
-        (square && even).then_some([out, channels, height])
+impl<'a> FoldedNetwork<'a> {
+    /// Its convolutions in the order of the program.
+    fn convs(&self) -> impl Iterator<Item = &FoldedConv<'a>> {
+        [&self.stem].into_iter().chain(
+            self.blocks
+                .iter()
+                .flat_map(|block| [&block.conv1].into_iter().chain(&block.shortcut).chain([&block.conv2])),
+        )
     }
 }
 
-/// A plane of one patch in shared memory, in rows of 16 bytes: eight channels of a pixel each.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Plane {
-    channels: usize,
-    size: [usize; 2],
-    /// First row of the first patch.
-    start: usize,
-    /// Where in the tables it is said where its pixels lie.
-    table: usize,
+/// Where a launch finds its patches, which are as many of each image.
+#[derive(Clone, Copy)]
+pub(crate) struct Source {
+    /// The images (B, C, H, W), or the patches (B · P, C, h, w).
+    pub(crate) pixels: Argument,
+    /// The patches' numbers in the grids of their images, i32; of each image the first P after so many of the one before.
+    pub(crate) numbers: Argument,
+    pub(crate) numbers_stride: usize,
+    pub(crate) images: usize,
+    /// P.
+    pub(crate) per_image: usize,
+    /// Of images: (H, W), and the grid of patches over each.
+    pub(crate) whole: Option<([usize; 2], PatchGrid)>,
 }
 
-impl Plane {
-    fn pitch(&self) -> usize {
-        self.size[1] + 1
-    }
-
-    /// Rows between groups of eight channels.
-    fn group(&self) -> usize {
-        (self.size[0] + 2) * self.pitch() + 1
-    }
-
-    /// Rows between patches.
-    fn patch(&self) -> usize {
-        self.channels.div_ceil(8) * self.group()
-    }
-
-    fn pixels(&self) -> usize {
-        self.size[0] * self.size[1]
-    }
-
-    /// Where its rows are for so many patches.
-    fn rows(&self, patches: usize) -> Range<usize> {
-        self.start..self.start + patches * self.patch()
-    }
-
-    /// The rows of every `stride`-th pixel.
-    fn places(&self, stride: usize) -> impl Iterator<Item = usize> {
-        let ([height, width], pitch) = (self.size, self.pitch());
-        (0..height)
-            .step_by(stride)
-            .flat_map(move |y| (0..width).step_by(stride).map(move |x| (y + 1) * pitch + x + 1))
-    }
-}
-
-/// The first row from which a plane of so many rows fits beside those that are in use.
-fn free(rows: usize, in_use: &[Range<usize>]) -> usize {
-    let fits = |start: &usize| in_use.iter().all(|used| start + rows <= used.start || used.end <= *start);
-    let mut starts: Vec<usize> = in_use.iter().map(|used| used.end).chain([0]).filter(fits).collect();
-    starts.sort_unstable();
-    starts.first().copied().unwrap_or(0)
-}
-
-/// What is known of a network before its weights are packed.
-struct Plan {
-    group: usize,
-    layers: Vec<Layer>,
-    tables: Vec<u16>,
-    params: EncoderParams,
-    /// Rows that all planes take.
+/// What turns features into logits: the folded queries (R, D), and positional encodings if they take part. Its memory stays
+/// the same when the queries change.
+pub(crate) struct ScoringHead {
+    queries: Block,
     rows: usize,
-    /// Quads and biases so far.
-    quads: usize,
-    biases: usize,
+    positions: Option<Positions>,
 }
 
-impl Plan {
-    fn table(&mut self, entries: impl IntoIterator<Item = usize>) -> Option<usize> {
-        let first = self.tables.len();
-        for entry in entries {
-            self.tables.push(u16::try_from(entry).ok()?);
-        }
-        Some(first)
-    }
+/// Tables of sines and cosines of which `kernels/encoder/encoder.cu` makes the encoding of any number below a bound: for n
+/// numbers they have about 2√n rows.
+struct Positions {
+    tables: Block,
+    /// log2 of the rows of the first table.
+    fine: u32,
+    /// Numbers in a row.
+    size: usize,
+}
 
-    /// A plane beside others, cleared.
-    fn plane(&mut self, channels: usize, size: [usize; 2], beside: &[Plane]) -> Option<Plane> {
-        let mut plane = Plane { channels, size, start: 0, table: 0 };
-        let in_use: Vec<Range<usize>> = beside.iter().map(|other| other.rows(self.group)).collect();
-        plane.start = free(self.group * plane.patch(), &in_use);
-        plane.table = self.table(plane.places(1))?;
-        let rows = plane.rows(self.group);
-        self.rows = self.rows.max(rows.end);
-        let (target, rows) = (rows.start as u32, rows.len() as u32);
-        self.layers.push(Layer { clears: 1, target, rows, ..Layer::zeroed() });
-        Some(plane)
-    }
-
-    /// Accounts for a layer's weights, of so many steps.
-    fn weights(&mut self, layer: Layer, out: usize, steps: usize) -> Layer {
-        let layer =
-            Layer { weights: self.quads as u32, bias: self.biases as u32, out_channels: out as u32, ..layer };
-        self.quads += out.div_ceil(32) * 2 * steps * WARP;
-        self.biases += out;
-        layer
-    }
-
-    /// A convolution from one plane to another.
-    fn conv(
-        &mut self,
-        conv: &FoldedConv,
-        from: &Plane,
-        to: &Plane,
-        then: Option<&Plane>,
-        relu: bool,
-    ) -> Option<()> {
-        let [out, channels, kernel] = conv.sizes()?;
-        let stride = conv.geometry.stride[0];
-        if out != to.channels || channels != from.channels || !channels.is_multiple_of(16) || kernel > 3 {
-            return None;
-        }
-        let reads = if stride == 1 { from.table } else { self.table(from.places(stride))? };
-        let layer = Layer {
-            source: from.start as u32,
-            source_group: from.group() as u32,
-            source_patch: from.patch() as u32,
-            source_pitch: from.pitch() as u32,
-            target: to.start as u32,
-            target_group: to.group() as u32,
-            target_patch: to.patch() as u32,
-            residual: then.map_or(NONE, |plane| plane.start as u32),
-            kernel: kernel as u32,
-            in_steps: (channels / 16) as u32,
-            pixels: to.pixels() as u32,
-            reads: reads as u32,
-            writes: to.table as u32,
-            relu: relu.into(),
-            ..Layer::zeroed()
-        };
-        let layer = self.weights(layer, out, kernel * kernel * channels / 16);
-        self.layers.push(layer);
-        Some(())
-    }
-
-    /// The stem, from pixels to the first plane.
-    fn stem(&mut self, stem: &FoldedConv, patch: [usize; 2]) -> Option<Plane> {
-        let [out, channels, kernel] = stem.sizes()?;
-        let stride = stem.geometry.stride[0];
-        let pad = kernel / 2;
-        if kernel > 8 || !stride.is_multiple_of(2) || patch.iter().any(|side| side + 2 * pad < kernel) {
-            return None;
-        }
-        let result = patch.map(|side| (side + 2 * pad - kernel) / stride + 1);
-        let size = result.map(|side| (side - 1) / 2 + 1);
-        let steps = (channels * kernel).div_ceil(2);
-        // Windows of eight columns end within a row, and rows begin at whole words.
-        let pitch = (stride * (result[1] - 1) + 8).max(patch[1] + 2 * pad).next_multiple_of(2);
-        let rows = (stride * (result[0] - 1) + kernel).max(patch[0] + 2 * pad);
-        let begins = (0..2 * steps).map(|line| match line / kernel {
-            channel if channel < channels => (channel * rows + line % kernel) * pitch,
-            _ => 0,
-        });
-        let begins = self.table(begins)?;
-        if size.iter().any(|&side| side > 255) {
-            return None;
-        }
-        let pixels = self.table((0..size[0]).flat_map(|y| (0..size[1]).map(move |x| y << 8 | x)))?;
-        let plane = self.plane(out, size, &[])?;
-        let layer = Layer {
-            source: NONE,
-            target: plane.start as u32,
-            target_group: plane.group() as u32,
-            target_patch: plane.patch() as u32,
-            residual: NONE,
-            pixels: plane.pixels() as u32,
-            writes: plane.table as u32,
-            relu: 1,
-            ..Layer::zeroed()
-        };
-        let layer = self.weights(layer, out, steps);
-        self.layers.push(layer);
-        self.params = EncoderParams {
-            channels: channels as u32,
-            height: patch[0] as u32,
-            width: patch[1] as u32,
-            image_pitch: pitch as u32,
-            image_rows: rows as u32,
-            pad: pad as u32,
-            stem_stride: stride as u32,
-            stem_height: result[0] as u32,
-            stem_width: result[1] as u32,
-            stem_steps: steps as u32,
-            stem_rows: begins as u32,
-            stem_pixels: pixels as u32,
-            ..self.params
-        };
-        Some(plane)
-    }
-
-    /// A block: `x` is the plane that it reads and, without a shortcut, writes; `t` lies between its convolutions.
-    fn block(&mut self, block: &FoldedBlock, x: Plane, t: Option<Plane>) -> Option<(Plane, Plane)> {
-        let [out, _, _] = block.conv1.sizes()?;
-        let stride = block.conv1.geometry.stride[0];
-        let size = x.size.map(|side| (side - 1) / stride + 1);
-        let (y, t) = match (&block.shortcut, t) {
-            (None, Some(t)) => (x, t),
-            (None, None) => (x, self.plane(out, size, &[x])?),
-            (Some(_), _) => {
-                let y = self.plane(out, size, &[x])?;
-                (y, self.plane(out, size, &[x, y])?)
-            }
-        };
-        self.conv(&block.conv1, &x, &t, None, true)?;
-        if let Some(shortcut) = &block.shortcut {
-            self.conv(shortcut, &x, &y, None, false)?;
-        }
-        self.conv(&block.conv2, &t, &y, Some(&y), true)?;
-        Some((y, t))
-    }
-
-    /// The plan for so many patches at a time; none: the kernel does not have what the network needs.
-    fn new(network: &FoldedNetwork, patch: [usize; 2], group: usize) -> Option<Plan> {
-        let mut plan = Plan {
-            group,
-            layers: Vec::new(),
-            tables: Vec::new(),
-            params: EncoderParams::zeroed(),
-            rows: 0,
-            quads: 0,
-            biases: 0,
-        };
-        let (mut x, mut t) = (plan.stem(&network.stem, patch)?, None);
-        for block in &network.blocks {
-            let (y, between) = plan.block(block, x, t)?;
-            (x, t) = (y, Some(between));
-        }
-        let image = group
-            * plan.params.channels as usize
-            * (plan.params.image_rows * plan.params.image_pitch) as usize;
-        plan.params = EncoderParams {
-            group: group as u32,
-            layers: plan.layers.len() as u32,
-            tables: plan.tables.len() as u32,
-            planes: ((2 * plan.tables.len()).next_multiple_of(16) + (2 * image).next_multiple_of(16)) as u32,
-            pool_mean: matches!(network.pool, GlobalPool::Mean).into(),
-            features: x.channels as u32,
-            features_first: x.start as u32,
-            features_group: x.group() as u32,
-            features_patch: x.patch() as u32,
-            features_pixels: x.pixels() as u32,
-            features_table: x.table as u32,
-            ..plan.params
-        };
-        Some(plan)
-    }
-
-    /// Bytes of shared memory.
-    fn bytes(&self) -> usize {
-        self.params.planes as usize + 16 * self.rows
-    }
-
-    /// The plan with as many patches at a time as pay, or as fit.
-    fn largest(network: &FoldedNetwork, patch: [usize; 2], most: usize) -> Option<Plan> {
-        let one = Plan::new(network, patch, 1).filter(|plan| plan.bytes() <= most)?;
-        let want = PIXELS.div_ceil(one.params.features_pixels.max(1) as usize).min(MOST_PATCHES);
-        (2..=want)
-            .rev()
-            .filter_map(|group| Plan::new(network, patch, group))
-            .find(|plan| plan.bytes() <= most)
-            .or(Some(one))
+impl Positions {
+    /// For the numbers below `count`.
+    fn new(device: &Arc<Cuda>, count: usize, features: usize) -> Result<Self> {
+        let fine = (usize::BITS - count.saturating_sub(1).leading_zeros()).div_ceil(2);
+        let coarse = 0..=(count.saturating_sub(1) >> fine) as u32;
+        let numbers: Vec<u32> = (0..1 << fine).chain(coarse.map(|row| row << fine)).collect();
+        let size = features.next_multiple_of(2);
+        let tables = position::encoded(&numbers, features, size)?;
+        Ok(Positions { tables: Block::upload(device, bytemuck::cast_slice(&tables))?, fine, size })
     }
 }
 
-/// A network packed for patches of one size.
+impl ScoringHead {
+    /// For queries (R, D) and grids of `count` patches.
+    pub(crate) fn new(device: &Arc<Cuda>, queries: &Tensor, count: Option<usize>) -> Result<Self> {
+        let &[rows, features] = &*queries.dims() else {
+            return Err(Error::shape(OP, format!("{queries:?}: queries are (R, D)")));
+        };
+        let positions = count.map(|count| Positions::new(device, count, features)).transpose()?;
+        let head = ScoringHead { queries: Block::new(device, 4 * rows * features, OP)?, rows, positions };
+        head.set_queries(queries)?;
+        Ok(head)
+    }
+
+    /// Copies other queries of the same number over those it has.
+    pub(crate) fn set_queries(&self, queries: &Tensor) -> Result<()> {
+        self.queries.overwrite(address(queries)?, 4 * queries.elements(), OP)
+    }
+
+    /// R.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
+/// A network packed for patches of one size. Its memory stays the same when the weights change.
 pub(crate) struct PackedEncoder {
     device: Arc<Cuda>,
     params: EncoderParams,
     shared: u32,
+    /// The layers that have weights.
+    convs: Vec<Layer>,
     layers: Block,
     tables: Block,
     weights: Block,
-    bias: Tensor,
+    /// All layers' biases, one after another.
+    bias: Block,
+    /// One word, not zero once a value was too large for f16 in [`PackedEncoder::encode`].
+    overflow: Tensor,
 }
 
 impl fmt::Debug for PackedEncoder {
@@ -406,30 +234,38 @@ impl PackedEncoder {
         patch: [usize; 2],
         device: &Arc<Cuda>,
     ) -> Result<Option<Self>> {
-        let cx = Cx { device, op: OP, scratch: 0 };
-        let Some(plan) = Plan::largest(network, patch, cx.shared_bytes() as usize) else { return Ok(None) };
-        let weights = Block::new(device, 16 * plan.quads, OP)?;
-        let convs = [&network.stem].into_iter().chain(
-            network
-                .blocks
-                .iter()
-                .flat_map(|block| [&block.conv1].into_iter().chain(&block.shortcut).chain([&block.conv2])),
-        );
-        let mut biases = Vec::new();
-        let layers = plan.layers.iter().filter(|layer| layer.clears == 0);
-        for (conv, layer) in convs.zip(layers) {
-            pack(&cx, conv, layer, &plan.params, &weights)?;
-            biases.push(conv.bias);
-        }
-        Ok(Some(PackedEncoder {
+        let Some(plan) = Plan::largest(network, patch, device.shared() as usize) else { return Ok(None) };
+        let biases: usize = network.convs().map(|conv| conv.bias.elements()).sum();
+        let encoder = PackedEncoder {
             device: device.clone(),
             params: plan.params,
             shared: plan.bytes() as u32,
+            convs: plan.layers.iter().filter(|layer| layer.clears == 0).copied().collect(),
             layers: Block::upload(device, bytemuck::cast_slice(&plan.layers))?,
             tables: Block::upload(device, bytemuck::cast_slice(&plan.tables))?,
-            weights,
-            bias: ops::concat(&biases, 0)?,
-        }))
+            weights: Block::new(device, 16 * plan.quads, OP)?,
+            bias: Block::new(device, 4 * biases, OP)?,
+            overflow: Tensor::from_slice(&[0_i32], [1], &crate::Device::Cuda(device.clone()))?,
+        };
+        encoder.pack(network)?;
+        Ok(Some(encoder))
+    }
+
+    /// Packs other weights of the same network over those it has.
+    pub(crate) fn pack(&self, network: &FoldedNetwork) -> Result<()> {
+        let cx = Cx::new(&self.device, OP);
+        let mut biases = Vec::new();
+        for (conv, layer) in network.convs().zip(&self.convs) {
+            pack(&cx, conv, layer, &self.params, &self.weights)?;
+            biases.push(conv.bias);
+        }
+        let biases = ops::concat(&biases, 0)?;
+        self.bias.overwrite(address(&biases)?, 4 * biases.elements(), OP)
+    }
+
+    /// Whether a value was too large for f16 since the encoder was made: (1), i32, not zero if one was.
+    pub(crate) fn overflow(&self) -> &Tensor {
+        &self.overflow
     }
 
     /// Patches (P, C, h, w) of bytes to features (P, D), f32.
@@ -443,31 +279,83 @@ impl PackedEncoder {
             let what = format!("patches of {:?}, packed for {want:?}", [channels, height, width]);
             return Err(Error::shape(OP, what));
         }
-        let cx = Cx { device: &self.device, op: OP, scratch: 0 };
         let dims = Dims::from([patches, p.features as usize]);
         let features = Block::new(&self.device, 4 * dims.elements(), OP)?;
-        let pointers = [
-            pointer(pixels)?,
-            block(&self.layers),
-            block(&self.tables),
-            block(&self.weights),
-            pointer(&self.bias)?,
-            block(&features),
-        ];
-        let grid = Grid::over(patches, p.group as usize).shared(self.shared);
-        cx.launch(ENCODER_F16, grid, &pointers, &EncoderParams { patches: cx.u32(patches)?, ..*p })?;
+        let source = Source {
+            pixels: Argument::at(address(pixels)?),
+            numbers: Argument::NONE,
+            numbers_stride: 0,
+            images: 1,
+            per_image: patches,
+            whole: None,
+        };
+        let results = [features.argument(), Argument::at(address(&self.overflow)?)];
+        self.launch(&Cx::new(&self.device, OP), &source, None, results)?;
         let buffer = Buffer::Cuda(Arc::new(features));
         Ok(Tensor { buffer, offset: 0, dims, dtype: DType::F32, node: None })
     }
+
+    /// Features (B · P, D) of the patches, or with a head their logits (B · P, R), and the word that an overflow sets.
+    pub(crate) fn launch(
+        &self,
+        cx: &Cx,
+        source: &Source,
+        head: Option<&ScoringHead>,
+        [results, overflow]: [Argument; 2],
+    ) -> Result<()> {
+        let patches = source.images * source.per_image;
+        let positions = head.and_then(|head| head.positions.as_ref());
+        let params = EncoderParams {
+            patches: cx.u32(patches)?,
+            per_image: cx.u32(source.per_image)?,
+            numbers_stride: cx.u32(source.numbers_stride)?,
+            results_stride: cx.u32(source.per_image)?,
+            queries: cx.u32(head.map_or(0, |head| head.rows))?,
+            fine: positions.map_or(0, |positions| positions.fine),
+            position_size: cx.u32(positions.map_or(0, |positions| positions.size))?,
+            ..self.reading(cx, source)?
+        };
+        let pointers = [
+            source.pixels,
+            self.layers.argument(),
+            self.tables.argument(),
+            self.weights.argument(),
+            self.bias.argument(),
+            source.numbers,
+            head.map_or(Argument::NONE, |head| head.queries.argument()),
+            positions.map_or(Argument::NONE, |positions| positions.tables.argument()),
+            results,
+            overflow,
+        ];
+        let grid = Grid::over(patches, params.group as usize).shared(self.shared);
+        cx.launch(ENCODER_F16, grid, &pointers, &params)
+    }
+
+    /// The parameters, with where pixels are to be read.
+    fn reading(&self, cx: &Cx, source: &Source) -> Result<EncoderParams> {
+        let p = self.params;
+        let Some(([height, width], grid)) = source.whole else {
+            let (row, channel) = (u64::from(p.width), u64::from(p.height) * u64::from(p.width));
+            return Ok(EncoderParams { row_stride: row, channel_stride: channel, ..p });
+        };
+        let [stride_y, stride_x] = grid.stride();
+        let channel = height as u64 * width as u64;
+        Ok(EncoderParams {
+            image_stride: u64::from(p.channels) * channel,
+            channel_stride: channel,
+            row_stride: width as u64,
+            columns: cx.u32(grid.columns())?,
+            stride_y: cx.u32(stride_y)?,
+            stride_x: cx.u32(stride_x)?,
+            ..p
+        })
+    }
 }
 
-fn block(block: &Block) -> Argument {
-    Argument::at(block.pointer())
-}
-
-fn pointer(t: &Tensor) -> Result<Argument> {
+/// The address of a tensor's first element.
+fn address(t: &Tensor) -> Result<u64> {
     match &t.buffer {
-        Buffer::Cuda(block) => Ok(Argument::at(block.pointer() + (t.offset * t.dtype.size()) as u64)),
+        Buffer::Cuda(block) => Ok(block.pointer() + (t.offset * t.dtype.size()) as u64),
         other => {
             let what = format!("a tensor on {}: move it with to_device", other.device());
             Err(Error::DeviceMismatch { op: OP, what })
@@ -491,18 +379,5 @@ fn pack(cx: &Cx, conv: &FoldedConv, layer: &Layer, p: &EncoderParams, to: &Block
         first: layer.weights,
     };
     let grid = Grid::over(out.div_ceil(32) * 2 * steps * WARP, THREADS);
-    cx.launch(ENCODER_PACK_F16, grid, &[pointer(conv.weight)?, block(to)], &params)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plane_takes_the_first_gap_that_holds_it() {
-        assert_eq!(free(10, &[]), 0);
-        assert_eq!(free(10, &[0..5, 20..30]), 5);
-        assert_eq!(free(16, &[0..5, 20..30]), 30);
-        assert_eq!(free(4, &[5..20, 30..31]), 0);
-    }
+    cx.launch(ENCODER_PACK_F16, grid, &[Argument::at(address(conv.weight)?), to.argument()], &params)
 }

@@ -1,6 +1,6 @@
 //! Launching kernels: what a launch file sees of its operands, and the one call that it makes.
 
-use super::{Cuda, Kernel};
+use super::{Cuda, Kernel, graph::Recording};
 use crate::{
     Dims,
     device::Meta,
@@ -155,6 +155,15 @@ pub struct Cx<'a> {
     pub(crate) op: &'static str,
     /// As many bytes as the operation asked for, 256-byte aligned; null if it asked for none.
     pub(crate) scratch: u64,
+    /// What launches become part of, instead of being done.
+    pub(super) recording: Option<&'a Recording>,
+}
+
+impl<'a> Cx<'a> {
+    /// For launches that are done at once, without scratch.
+    pub(crate) fn new(device: &'a Cuda, op: &'static str) -> Self {
+        Cx { device, op, scratch: 0, recording: None }
+    }
 }
 
 impl Cx<'_> {
@@ -255,11 +264,17 @@ impl Cx<'_> {
             return Err(Error::Unsupported { op: self.op, device: self.device.to_string(), what });
         }
         let threads = (grid.threads.unwrap_or(kernel.threads), 1, 1);
-        let stream = self.device.stream.cu_stream();
-        self.device.launches.fetch_add(1, Ordering::Relaxed);
+        let stream = match self.recording {
+            Some(recording) => recording.stream(),
+            None => {
+                self.device.launches.fetch_add(1, Ordering::Relaxed);
+                self.device.stream.cu_stream()
+            }
+        };
         // SAFETY: the handle is of a module that lives as long as the device; the driver copies the parameters, whose
         // number and sizes were checked, before it returns; the buffers behind the pointers are freed to a pool that hands
-        // them out to work which comes after this: on this stream, or behind an event on it.
+        // them out to work which comes after this: on this stream, or behind an event on it. Those of a recorded launch
+        // belong to the graph's owner, who keeps them as long as the graph.
         let launched = unsafe {
             result::launch_kernel(
                 function,
@@ -282,7 +297,7 @@ mod tests {
     #[test]
     fn more_shared_memory_than_a_block_may_have_is_refused() {
         let Some(cuda) = cuda_of_its_own() else { return };
-        let cx = Cx { device: &cuda, op: "a test", scratch: 0 };
+        let cx = Cx::new(&cuda, "a test");
         assert!(cx.shared_bytes() >= 99 * 1024, "{} bytes", cx.shared_bytes());
         let launch = |bytes: u32| {
             let grid = Grid::blocks([1, 1, 1]).threads(32).shared(bytes);

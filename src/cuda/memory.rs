@@ -9,12 +9,12 @@
 //! what a kernel leaves unwritten or reads beyond its tensor is then found out. `FOVEATE_POOL=bare` does the same without
 //! the filling, for tools that notice reads of memory that nothing wrote (compute-sanitizer, the emulator's checking build).
 
-use super::Cuda;
+use super::{Argument, Cuda};
 use crate::{
     device::Memory,
     error::{Error, Result},
 };
-use cudarc::driver::{CudaEvent, result, sys::CUresult};
+use cudarc::driver::{CudaEvent, DriverError, result, sys::CUresult};
 use std::{
     any::Any,
     collections::BTreeMap,
@@ -171,6 +171,11 @@ impl Block {
         self.pointer
     }
 
+    /// Its first byte, for a kernel.
+    pub(super) fn argument(&self) -> Argument {
+        Argument::at(self.pointer)
+    }
+
     /// Copies `to.len()` bytes from byte `start` on to the host; waits for what was asked of the device before.
     pub fn download(&self, start: usize, to: &mut [u8]) -> Result<()> {
         self.check(start, to.len())?;
@@ -185,17 +190,25 @@ impl Block {
     /// A block of its own with the same contents.
     pub fn duplicate(&self, what: &str) -> Result<Self> {
         let copy = Block::new(&self.device, self.bytes, what)?;
-        if self.bytes > 0 {
-            self.device.bind(what)?;
-            let stream = self.device.stream.cu_stream();
-            // SAFETY: both blocks own `bytes` bytes, and both are used on this stream alone.
-            let copied = unsafe { result::memcpy_dtod_async(copy.pointer, self.pointer, self.bytes, stream) };
-            copied.map_err(|e| self.device.failure(what, e))?;
-        }
+        copy.overwrite(self.pointer, self.bytes, what)?;
         Ok(copy)
     }
 
-    fn check(&self, start: usize, bytes: usize) -> Result<()> {
+    /// Copies the bytes of `from`, which has as many, over this.
+    pub(super) fn overwrite(&self, from: u64, bytes: usize, what: &str) -> Result<()> {
+        self.check(0, bytes)?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.device.bind(what)?;
+        let stream = self.device.stream.cu_stream();
+        // SAFETY: the callers' blocks own that many bytes, this one by the check above; both are used on this stream alone.
+        let copied = unsafe { result::memcpy_dtod_async(self.pointer, from, bytes, stream) };
+        copied.map_err(|e| self.device.failure(what, e))
+    }
+
+    /// An error unless that range lies in it.
+    pub(super) fn check(&self, start: usize, bytes: usize) -> Result<()> {
         if start.checked_add(bytes).is_some_and(|end| end <= self.bytes) {
             return Ok(());
         }
@@ -240,8 +253,14 @@ impl fmt::Debug for Block {
 /// Memory from the driver; when it has none, the pool's free blocks are given back first.
 fn allocate(device: &Cuda, class: usize, bytes: usize, what: &str) -> Result<u64> {
     device.bind(what)?;
-    // SAFETY: the context is current; `class` is not zero.
-    let ask = || unsafe { result::malloc_sync(class) };
+    let ask = || {
+        let (held, limit) = (device.memory(), device.limit.load(Ordering::Relaxed));
+        if (held.in_use + held.pooled).checked_add(class).is_none_or(|bytes| bytes > limit) {
+            return Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY));
+        }
+        // SAFETY: the context is current; `class` is not zero.
+        unsafe { result::malloc_sync(class) }
+    };
     let pointer = match ask() {
         Err(e) if e.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
             device.release()?;

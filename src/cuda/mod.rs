@@ -8,6 +8,8 @@
 //! * With the feature `cust`: `Cuda::from_cust_stream`, `Tensor::from_cust` and `Tensor::to_cust` do the same with types of the
 //!   crate cust, which is `cuda::cust`.
 //!
+//! [`Graph`](graph::Graph) and [`Selector`] make one launch of a whole selection.
+//!
 //! All kernels of a device go to one stream, in order; what is copied from and to the host to a second one, which events
 //! join to the first. Nothing waits for the host but reading results, and any thread may use the device.
 
@@ -15,6 +17,7 @@ mod areas;
 mod context;
 mod copies;
 mod encoder;
+mod graph;
 mod interop;
 #[cfg(feature = "cust")]
 mod interop_cust;
@@ -24,8 +27,11 @@ mod memory;
 mod product;
 mod rows;
 mod run;
+mod selector;
+mod strips;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod walk;
 
 pub use context::Cuda;
@@ -37,11 +43,13 @@ pub use interop::Lent;
 pub use interop_cust::LentToCust;
 pub use launch::{Argument, Cx, In, Out};
 pub use memory::Block;
+pub use timeline::{StripTimes, Timeline};
 
-pub(crate) use encoder::{FoldedBlock, FoldedConv, FoldedNetwork, PackedEncoder};
+pub(crate) use encoder::{FoldedBlock, FoldedConv, FoldedNetwork, PackedEncoder, ScoringHead, Source};
 pub(crate) use kernels::*;
 pub(crate) use launch::Grid;
 pub(crate) use product::parts;
 pub(crate) use rows::by_row;
 pub(crate) use run::{run, run_in_place};
+pub(crate) use selector::{Chosen, Layout, Selector};
 pub(crate) use walk::{DivisorParams, WalkParams};

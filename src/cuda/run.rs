@@ -61,7 +61,7 @@ fn call<O: Op>(op: &O, device: &Arc<Cuda>, ins: &[In], outs: &[Out]) -> Result<(
     let metas: SmallVec<[Meta; 8]> = ins.iter().map(In::meta).collect();
     // Returned to the pool as soon as the kernels are launched: the next owner's come after them on the stream.
     let scratch = Block::new(device, op.scratch(DeviceKind::Cuda, &metas), O::NAME)?;
-    op.cuda(&Cx { device, op: O::NAME, scratch: scratch.pointer() }, ins, outs)
+    op.cuda(&Cx { scratch: scratch.pointer(), ..Cx::new(device, O::NAME) }, ins, outs)
 }
 
 fn views<O: Op>(ins: &[&Tensor]) -> Result<Ins> {

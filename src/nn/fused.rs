@@ -2,9 +2,9 @@
 //! ReLU done where a convolution writes. Made on the network's own device, from which nothing is read back.
 
 #[cfg(feature = "cuda")]
-use crate::{Device, Precision, cuda};
+use crate::{Device, cuda};
 use crate::{
-    Tensor,
+    Precision, Tensor,
     error::Result,
     nn::{BatchNorm, Conv2d},
     ops::{self, GlobalPool},
@@ -28,6 +28,10 @@ impl FusedConv {
         let weight = ops::mul(&conv.weight().detach(), &ops::reshape(&factor, [out, 1, 1, 1])?)?;
         let weight = if scale == 1.0 { weight } else { ops::scale(&weight, scale, 0.0)? };
         Ok(FusedConv { weight, bias, geometry: conv.geometry() })
+    }
+
+    fn set_precision(&mut self, precision: Precision) {
+        self.geometry.precision = Some(precision);
     }
 
     #[cfg(feature = "cuda")]
@@ -84,6 +88,8 @@ pub struct FusedResNet {
     stem: FusedConv,
     blocks: Vec<FusedBlock>,
     pool: GlobalPool,
+    /// Whether layers are always run one by one.
+    by_layers: bool,
     #[cfg(feature = "cuda")]
     packed: PackedFor,
 }
@@ -102,9 +108,27 @@ impl FusedResNet {
             stem: FusedConv::new(stem, bn, 1.0 / 255.0)?,
             blocks,
             pool,
+            by_layers: false,
             #[cfg(feature = "cuda")]
             packed: PackedFor::default(),
         })
+    }
+
+    /// The same with its layers one by one, also where one launch could do for all.
+    pub fn by_layers(self) -> Self {
+        FusedResNet { by_layers: true, ..self }
+    }
+
+    /// The same with operands that are rounded to `precision`, whatever the device is set to; layers run one by one.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.stem.set_precision(precision);
+        for block in &mut self.blocks {
+            [Some(&mut block.conv1), Some(&mut block.conv2), block.shortcut.as_mut()]
+                .into_iter()
+                .flatten()
+                .for_each(|conv| conv.set_precision(precision));
+        }
+        self.by_layers()
     }
 
     /// Patches (P, C, ph, pw) of bytes, u8, to features (P, D), f32. Bytes are read by the first convolution itself.
@@ -116,7 +140,34 @@ impl FusedResNet {
         if let Some(packed) = self.packed(pixels)? {
             return packed.encode(pixels);
         }
-        self.by_layers(pixels)
+        self.one_by_one(pixels)
+    }
+
+    /// Where the network is one launch: not zero once a value was too large for f16, (1), i32.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn overflow(&self) -> Option<Tensor> {
+        let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        packed.as_ref().and_then(|(_, packed)| packed.as_ref()).map(|packed| packed.overflow().clone())
+    }
+
+    /// The network packed for one launch over patches of that many rows and columns; none: there is no such kernel.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn pack(
+        &self,
+        patch: [usize; 2],
+        device: &Arc<cuda::Cuda>,
+    ) -> Result<Option<cuda::PackedEncoder>> {
+        cuda::PackedEncoder::new(&self.folded(), patch, device)
+    }
+
+    /// The weights, as they are packed.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn folded(&self) -> cuda::FoldedNetwork<'_> {
+        cuda::FoldedNetwork {
+            stem: self.stem.folded(),
+            blocks: self.blocks.iter().map(FusedBlock::folded).collect(),
+            pool: self.pool,
+        }
     }
 
     /// The network in one launch, where that is asked for and possible.
@@ -125,24 +176,19 @@ impl FusedResNet {
         let (Device::Cuda(device), &[_, _, height, width]) = (&pixels.device(), &*pixels.dims()) else {
             return Ok(None);
         };
-        if device.precision() != Precision::F16 {
+        if self.by_layers || device.precision() != Precision::F16 {
             return Ok(None);
         }
         let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, packed)) = packed.as_ref().filter(|(patch, _)| *patch == [height, width]) {
             return Ok(packed.clone());
         }
-        let network = cuda::FoldedNetwork {
-            stem: self.stem.folded(),
-            blocks: self.blocks.iter().map(FusedBlock::folded).collect(),
-            pool: self.pool,
-        };
-        let new = cuda::PackedEncoder::new(&network, [height, width], device)?.map(Arc::new);
+        let new = self.pack([height, width], device)?.map(Arc::new);
         *packed = Some(([height, width], new.clone()));
         Ok(new)
     }
 
-    fn by_layers(&self, pixels: &Tensor) -> Result<Tensor> {
+    fn one_by_one(&self, pixels: &Tensor) -> Result<Tensor> {
         let x = self.stem.forward(pixels, None, true)?;
         let mut x = ops::max_pool2d(&x, [3, 3], [2, 2], [1, 1])?;
         for block in &self.blocks {

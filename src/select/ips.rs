@@ -7,8 +7,11 @@
 //! moment, so the result depends on the chunks and their order: this is the published algorithm, not a top-M over all
 //! patches. Only logits are carried from chunk to chunk; memory does not depend on the size of the image.
 
+#[cfg(feature = "cuda")]
+mod on_cuda;
+
 use crate::{
-    Device, Parameter, Rng, Tensor,
+    Device, Parameter, Precision, Rng, Tensor,
     data::{PatchGrid, PatchSource},
     error::{Error, Result},
     nn::{
@@ -141,6 +144,19 @@ pub struct Selection {
     pub indices: Vec<u32>,
 }
 
+/// How patches are scored on a CUDA device that is set to [`Precision::F16`]. The same patches are chosen whatever it says,
+/// but for those whose scores differ by less than the rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Scoring {
+    /// Whether the encoder's layers are run one by one, and not all of them in one launch. That one launch is faster is so far
+    /// a prediction: it stands until both were measured on a GPU (`cargo xtask bench selection --device cuda`, the cases
+    /// `selection/one-launch` and `selection/by-layers`).
+    pub by_layers: bool,
+    /// Whether a value that f16 cannot hold is [`Error::Overflow`]. Otherwise the selection is repeated with operands as they
+    /// are, in f32, which `Cuda::overflows` counts and a warning tells of. Layers that are run one by one are not watched.
+    pub strict: bool,
+}
+
 /// What the network says of a batch.
 #[derive(Clone, Debug)]
 pub struct Prediction {
@@ -149,6 +165,9 @@ pub struct Prediction {
     /// Attention that each selected patch got, mean over heads and queries, (B, M), in the order of the selection.
     pub scores: Tensor,
 }
+
+/// What an overflow is.
+const LARGE: &str = "a value of the patch encoder exceeds 65504, the largest number of f16";
 
 /// Images of one size, and the patches they are made of.
 type Images<'a> = [&'a dyn PatchSource];
@@ -183,6 +202,9 @@ pub struct Ips {
     encoder: ResNet,
     transformer: Transformer,
     heads: Vec<Head>,
+    scoring: Scoring,
+    #[cfg(feature = "cuda")]
+    cache: on_cuda::Cache,
 }
 
 impl Module for Ips {
@@ -215,7 +237,27 @@ impl Ips {
             .iter()
             .map(|task| Head::new(task.clone(), features, device, rng))
             .collect::<Result<_>>()?;
-        Ok(Ips { config, encoder, transformer, heads })
+        Ok(Ips {
+            config,
+            encoder,
+            transformer,
+            heads,
+            scoring: Scoring::default(),
+            #[cfg(feature = "cuda")]
+            cache: on_cuda::Cache::default(),
+        })
+    }
+
+    /// How patches are scored on a CUDA device, [`Scoring::default`] if this was never called.
+    pub fn set_scoring(&mut self, scoring: Scoring) {
+        self.scoring = scoring;
+    }
+
+    /// Gives back what selection keeps on a CUDA device for the next batch of the same shape: packed weights, and memory for
+    /// the images of a batch or for strips of them. The next selection makes it anew; a copy of the network has none.
+    pub fn release(&self) {
+        #[cfg(feature = "cuda")]
+        self.cache.clear();
     }
 
     /// Its configuration.
@@ -260,6 +302,10 @@ impl Ips {
 
     /// Selects M patches of each image. Records nothing; memory does not grow with the images.
     ///
+    /// On a CUDA device that is set to [`Precision::F16`], where patches fit in one launch of the encoder, the whole of it is
+    /// one graph: of images whose pixels are in memory and fit into half of the device's, which are copied there. Of others,
+    /// the patches come in strips. What it needs is kept for the next batch, until [`Ips::release`].
+    ///
     /// # Errors
     ///
     /// An empty batch, images of different sizes, of other channels than the encoder's or smaller than a patch, pixels
@@ -271,25 +317,73 @@ impl Ips {
     fn select_here(&self, images: &Images, rng: &mut Rng) -> Result<Vec<Selection>> {
         let grid = self.grid(images)?;
         let (n, m) = (grid.count(), self.config.memory);
-        let i = self.config.iteration.min(n);
         if n <= m {
             return Ok(images.iter().map(|_| Selection { indices: (0..n as u32).collect() }).collect());
         }
         let orders = Orders::new(self.config.shuffle, images.len(), n, rng);
-        let scorer = self.scorer()?;
-        let (mut logits, mut kept) = self.score(&scorer, images, &grid, &orders, 0..m)?;
+        #[cfg(feature = "cuda")]
+        let answer =
+            self.select_on_cuda(images, &grid, &orders)?.map(|chosen| (chosen.numbers, chosen.overflowed));
+        #[cfg(not(feature = "cuda"))]
+        let answer = None;
+        let (mut numbers, overflowed) = match answer {
+            Some(answer) => answer,
+            None => self.select_with(&self.scorer()?, images, &grid, &orders)?,
+        };
+        if overflowed {
+            self.refuse_overflow()?;
+            let precise = self.scorer()?.with_precision(Precision::F32);
+            numbers = self.select_with(&precise, images, &grid, &orders)?.0;
+        }
+        let chosen = |row: &[i32]| Selection { indices: row.iter().map(|v| *v as u32).collect() };
+        Ok(numbers.chunks(m).map(chosen).collect())
+    }
+
+    /// Counts and tells that a value was too large for f16, or makes it an error.
+    fn refuse_overflow(&self) -> Result<()> {
+        let device = self.device();
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(cuda) = &device {
+            cuda.count_overflow();
+        }
+        if self.scoring.strict {
+            return Err(Error::Overflow {
+                op: "ips",
+                what: format!("{LARGE} on {device}: choose patches in f32, or allow that it be repeated"),
+            });
+        }
+        #[cfg(feature = "cuda")]
+        tracing::warn!("{LARGE} on {device}: patches are chosen again in f32");
+        Ok(())
+    }
+
+    /// The numbers (B, M) of the patches that a scorer chooses, and whether a value was too large for its precision.
+    fn select_with(
+        &self,
+        scorer: &Scorer,
+        images: &Images,
+        grid: &PatchGrid,
+        orders: &Orders,
+    ) -> Result<(Vec<i32>, bool)> {
+        let (n, m) = (grid.count(), self.config.memory);
+        let i = self.config.iteration.min(n);
+        let (mut logits, mut kept) = self.score(scorer, images, grid, orders, 0..m)?;
         // Encoding runs in chunks of several iterations; the merge replays the iterations one by one.
         let chunk = i * (128 / i).max(1);
         for start in (m..n).step_by(chunk) {
             let (new_logits, new) =
-                self.score(&scorer, images, &grid, &orders, start..(start + chunk).min(n))?;
+                self.score(scorer, images, grid, orders, start..(start + chunk).min(n))?;
             let candidates = ops::concat(&[&logits, &new_logits], 1)?;
             let best = ops::top_m_merge(&candidates, m, i)?;
             logits = ops::gather(&candidates, &best)?;
             kept = ops::gather(&ops::concat(&[&kept, &new], 1)?, &best)?;
         }
-        let kept = kept.to_vec::<i32>()?;
-        Ok(kept.chunks(m).map(|row| Selection { indices: row.iter().map(|v| *v as u32).collect() }).collect())
+        let Some(overflow) = scorer.overflow() else { return Ok((kept.to_vec()?, false)) };
+        // Read together: the host waits once.
+        let kept = ops::reshape(&kept, [kept.elements()])?;
+        let mut numbers = ops::concat(&[&kept, &overflow], 0)?.to_vec::<i32>()?;
+        let overflowed = numbers.pop().is_some_and(|word| word != 0);
+        Ok((numbers, overflowed))
     }
 
     /// Attention logits (B · P, R) of the patches `indices`, of which each of the B images has P, without gradients. A
@@ -308,7 +402,8 @@ impl Ips {
             use_position: self.config.use_position,
             elide_constant: self.config.elide_constant,
         };
-        Scorer::new(&self.encoder, &self.transformer, config)
+        let scorer = Scorer::new(&self.encoder, &self.transformer, config)?;
+        Ok(if self.scoring.by_layers { scorer.by_layers() } else { scorer })
     }
 
     /// Logits (B, P, R) and grid indices (B, P), i32, of the patches at positions `range` of each image's order.

@@ -5,7 +5,7 @@
 //! computed once, in chunks of any size.
 
 use crate::{
-    Device, DeviceKind, Tensor,
+    Device, DeviceKind, Precision, Tensor,
     cpu::{PackedEncoder, Patches, Pixels, Scratch},
     error::{Error, Result},
     nn::{FusedResNet, Pass, ResNet, Transformer},
@@ -124,6 +124,8 @@ pub struct Scorer<'a> {
     /// (R, D) with R = heads · queries.
     folded: Tensor,
     config: ScorerConfig,
+    /// How operands of products are rounded, if not as the device is set to.
+    precision: Option<Precision>,
     /// On a GPU: the encoder in fused operations.
     fused: Option<FusedResNet>,
     /// On the CPU: the encoder and the folded queries, packed for patches of one shape when the first of them comes.
@@ -138,7 +140,27 @@ impl<'a> Scorer<'a> {
     pub fn new(encoder: &'a ResNet, transformer: &Transformer, config: ScorerConfig) -> Result<Self> {
         let folded = transformer.folded_queries()?;
         let fused = (folded.device().kind() != DeviceKind::Cpu).then(|| encoder.fused()).transpose()?;
-        Ok(Scorer { encoder, folded, config, fused, packed: Mutex::default() })
+        Ok(Scorer { encoder, folded, config, precision: None, fused, packed: Mutex::default() })
+    }
+
+    /// The same with the encoder's layers one by one, also where one launch could do for all.
+    pub fn by_layers(self) -> Self {
+        Scorer { fused: self.fused.map(FusedResNet::by_layers), ..self }
+    }
+
+    /// The same with operands that are rounded to `precision`, whatever the device is set to.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        let fused = self.fused.map(|fused| fused.with_precision(precision));
+        Scorer { precision: Some(precision), fused, ..self }
+    }
+
+    /// Where a patch is scored in one launch, in f16: not zero once a value was too large for that, (1), i32. The logits then
+    /// mean nothing.
+    pub(super) fn overflow(&self) -> Option<Tensor> {
+        #[cfg(feature = "cuda")]
+        return self.fused.as_ref().and_then(FusedResNet::overflow);
+        #[cfg(not(feature = "cuda"))]
+        None
     }
 
     /// Number of logits per patch, R.
@@ -165,7 +187,12 @@ impl<'a> Scorer<'a> {
             return Ok(content);
         }
         let position = ops::positional_encoding(indices, self.folded.dims()[1], &device)?;
-        ops::add(&content, &ops::linear(&position, &self.folded, None)?)
+        ops::add(&content, &self.product(&position)?)
+    }
+
+    /// The logits of features, (P, R).
+    fn product(&self, features: &Tensor) -> Result<Tensor> {
+        ops::linear_with(ops::Linear { precision: self.precision }, features, &self.folded, None)
     }
 
     /// Logits of every patch's content.
@@ -185,7 +212,7 @@ impl<'a> Scorer<'a> {
                 Some(fused) => fused.forward(&cut)?,
                 None => self.encoder.forward(&ops::to_unit(&cut)?, &mut Pass::evaluation())?,
             };
-            parts.push(ops::linear(&features, &self.folded, None)?);
+            parts.push(self.product(&features)?);
         }
         match parts.as_slice() {
             [] => Tensor::zeros([0, self.rows()], device),

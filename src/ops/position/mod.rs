@@ -25,14 +25,20 @@ pub fn positional_encoding(n: &[u32], features: usize, device: &Device) -> Resul
     if features == 0 {
         return Err(Error::argument("positional_encoding", "features must be at least 1"));
     }
+    let encoding = encoded(n, features, features)?;
+    Tensor::from_slice(&encoding, [n.len(), features], device)
+}
+
+/// Encodings of the positions `n`, in rows of `size` numbers: `features`, or more, which go on in the same way.
+pub(crate) fn encoded(n: &[u32], features: usize, size: usize) -> Result<cpu::Scratch<f32>> {
     let rate = |d: usize| 10_000_f64.powf(-((d / 2 * 2) as f64) / features as f64);
-    let rates = host::made(features, "positional_encoding", rate)?;
-    let mut encoding = cpu::Scratch::<f32>::new(n.len().saturating_mul(features), "positional_encoding")?;
-    for (row, &n) in encoding.chunks_mut(features).zip(n) {
+    let rates = host::made(size, "positional_encoding", rate)?;
+    let mut encoding = cpu::Scratch::<f32>::new(n.len().saturating_mul(size), "positional_encoding")?;
+    for (row, &n) in encoding.chunks_mut(size.max(1)).zip(n) {
         for (d, (to, rate)) in row.iter_mut().zip(&rates).enumerate() {
             let angle = f64::from(n) * rate;
             *to = if d % 2 == 0 { angle.sin() } else { angle.cos() } as f32;
         }
     }
-    Tensor::from_slice(&encoding, [n.len(), features], device)
+    Ok(encoding)
 }

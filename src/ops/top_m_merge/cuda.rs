@@ -2,7 +2,7 @@
 
 use super::TopMMerge;
 use crate::{
-    cuda::{Argument, Cx, Grid, In, Out, TOP_M_MERGE_F32},
+    cuda::{Argument, Cx, Grid, In, Kernel, Out, TOP_M_ADVANCE_F32, TOP_M_MERGE_F32},
     device::Meta,
     error::Result,
 };
@@ -20,6 +20,24 @@ struct TopMMergeParams {
     chunk: u32,
     slots: u32,
     scratch_words: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, NoUninit)]
+struct TopMAdvanceParams {
+    merge: TopMMergeParams,
+    split: u32,
+    numbers_stride: u32,
+}
+
+/// Some candidates of B images: their logits (B, P, R), and their names, i32, of which those of an image follow those of the
+/// one before after `stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidates {
+    pub(crate) count: usize,
+    pub(crate) logits: Argument,
+    pub(crate) numbers: Argument,
+    pub(crate) stride: usize,
 }
 
 /// The working memory of one image.
@@ -62,21 +80,51 @@ impl TopMMerge {
         if indices.dims.elements() == 0 {
             return Ok(());
         }
-        let plan = self.plan(&logits.dims);
+        let (params, grid, scratch) = self.prepared(cx, &logits.dims, cx.scratch(), TOP_M_MERGE_F32)?;
+        cx.launch(TOP_M_MERGE_F32, grid, &[logits.into(), indices.into(), scratch], &params)
+    }
+
+    /// One step of a selection of `images` images: to the `kept` candidates, M or none, come fresh ones; the M best of them
+    /// become `next`, whose memory is other than that of `kept`. Logits have `rows` rows. Scratch is that of the operation
+    /// over all candidates.
+    pub(crate) fn advance(
+        &self,
+        cx: &Cx,
+        [images, rows]: [usize; 2],
+        [kept, fresh, next]: [&Candidates; 3],
+        scratch: Argument,
+    ) -> Result<()> {
+        let dims = [images, kept.count + fresh.count, rows];
+        let (merge, grid, scratch) = self.prepared(cx, &dims, scratch, TOP_M_ADVANCE_F32)?;
+        let params =
+            TopMAdvanceParams { merge, split: cx.u32(kept.count)?, numbers_stride: cx.u32(fresh.stride)? };
+        let pointers =
+            [kept.logits, kept.numbers, fresh.logits, fresh.numbers, next.logits, next.numbers, scratch];
+        cx.launch(TOP_M_ADVANCE_F32, grid, &pointers, &params)
+    }
+
+    /// What both kernels are launched with, for logits (B, N, R).
+    fn prepared(
+        &self,
+        cx: &Cx,
+        dims: &[usize],
+        scratch: Argument,
+        kernel: Kernel,
+    ) -> Result<(TopMMergeParams, Grid, Argument)> {
+        let plan = self.plan(dims);
         let params = TopMMergeParams {
-            candidates: cx.u32(logits.dims[1])?,
-            rows: cx.u32(logits.dims[2])?,
+            candidates: cx.u32(dims[1])?,
+            rows: cx.u32(dims[2])?,
             keep: cx.u32(plan.keep)?,
             chunk: cx.u32(plan.chunk)?,
             slots: cx.u32(plan.slots)?,
             scratch_words: cx.u32(plan.words)?,
         };
-        let threads = cx.u32(plan.slots.clamp(64, TOP_M_MERGE_F32.threads as usize))?;
-        let grid = Grid::blocks([logits.dims[0], 1, 1]).threads(threads);
-        let (grid, scratch) = match plan.fits(cx.shared_bytes() as usize) {
-            true => (grid.shared(cx.u32(plan.words * 4)?), Argument::NONE),
-            false => (grid, cx.scratch()),
-        };
-        cx.launch(TOP_M_MERGE_F32, grid, &[logits.into(), indices.into(), scratch], &params)
+        let threads = cx.u32(plan.slots.clamp(64, kernel.threads as usize))?;
+        let grid = Grid::blocks([dims[0], 1, 1]).threads(threads);
+        Ok(match plan.fits(cx.shared_bytes() as usize) {
+            true => (params, grid.shared(cx.u32(plan.words * 4)?), Argument::NONE),
+            false => (params, grid, scratch),
+        })
     }
 }

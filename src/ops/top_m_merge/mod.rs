@@ -13,7 +13,7 @@
 
 mod cpu;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub(crate) mod cuda;
 mod spec;
 #[cfg(test)]
 mod tests;
