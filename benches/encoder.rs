@@ -47,15 +47,9 @@ fn fused(count: usize) -> Result<Call> {
 fn in_f16(count: usize, by_layers: bool) -> Result<Call> {
     let pixels = bytes("patches", count * SIDE * SIDE);
     let x = Tensor::from_slice(&pixels, [count, 1, SIDE, SIDE], &device())?;
-    let network = network()?.fused()?;
+    let network = network()?.fused()?.with_precision(Precision::F16);
     let network = if by_layers { network.by_layers() } else { network };
-    one(move || {
-        // The other cases are in f32.
-        device().set_precision(Precision::F16)?;
-        let features = network.forward(&x);
-        device().set_precision(Precision::F32)?;
-        features
-    })
+    one(move || network.forward(&x))
 }
 
 /// Both ways against each other, on CUDA.

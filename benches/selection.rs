@@ -69,14 +69,11 @@ fn in_f16(way: Way, count: usize, side: usize, keep: usize) -> Result<Call> {
         })
         .collect();
     let mut network = network(keep)?;
-    network.set_scoring(Scoring { by_layers: way == Way::Layers, ..Scoring::default() });
+    let by_layers = way == Way::Layers;
+    network.set_scoring(Scoring { precision: Some(Precision::F16), by_layers, ..Scoring::default() });
     one(move || {
         let images: Vec<&dyn PatchSource> = images.iter().map(|image| &**image).collect();
-        // The other cases are in f32.
-        device().set_precision(Precision::F16)?;
-        let chosen = places(&network, &images);
-        device().set_precision(Precision::F32)?;
-        chosen
+        places(&network, &images)
     })
 }
 

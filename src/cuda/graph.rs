@@ -14,20 +14,24 @@ use cudarc::driver::{
 use std::sync::{Arc, atomic::Ordering};
 
 /// What is being recorded.
-#[derive(Debug)]
-pub(crate) struct Recording {
-    stream: Arc<CudaStream>,
+pub(super) struct Recording {
+    streams: [Arc<CudaStream>; 2],
 }
 
 impl Recording {
-    /// The stream that takes what is to be recorded.
-    pub(super) fn stream(&self) -> sys::CUstream {
-        self.stream.cu_stream()
+    /// Two streams that take what is to be recorded. The second is part of it once it waits for an event of the first, which
+    /// must wait for its last one in the end; what neither waits for may be done side by side.
+    pub(super) fn streams(&self) -> [&CudaStream; 2] {
+        self.streams.each_ref().map(|stream| &**stream)
+    }
+
+    fn origin(&self) -> sys::CUstream {
+        self.streams[0].cu_stream()
     }
 }
 
 /// What was recorded, ready to run again and again.
-pub(crate) struct Graph {
+pub(super) struct Graph {
     recorded: sys::CUgraph,
     executable: sys::CUgraphExec,
     device: Arc<Cuda>,
@@ -39,17 +43,18 @@ unsafe impl Send for Graph {}
 
 impl Graph {
     /// Records what `work` asks for.
-    pub(crate) fn record(device: &Arc<Cuda>, work: impl FnOnce(&Recording) -> Result<()>) -> Result<Self> {
+    pub(super) fn record(device: &Arc<Cuda>, work: impl FnOnce(&Recording) -> Result<()>) -> Result<Self> {
         let failed = |e| device.failure("recording a graph", e);
         device.bind("recording a graph")?;
-        let recording = Recording { stream: device.context.new_stream().map_err(failed)? };
+        let stream = || device.context.new_stream().map_err(failed);
+        let recording = Recording { streams: [stream()?, stream()?] };
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream was made above, and nothing was asked of it yet.
-        unsafe { stream::begin_capture(recording.stream(), mode) }.map_err(failed)?;
+        unsafe { stream::begin_capture(recording.origin(), mode) }.map_err(failed)?;
         let asked = work(&recording);
         // The capture is ended also where the work failed: the stream could not be let go otherwise.
         // SAFETY: the stream is the one whose capture was begun above, by this thread.
-        let recorded = unsafe { stream::end_capture(recording.stream()) };
+        let recorded = unsafe { stream::end_capture(recording.origin()) };
         let mut new = Graph {
             recorded: recorded.as_ref().map_or(std::ptr::null_mut(), |graph| *graph),
             executable: std::ptr::null_mut(),
@@ -64,7 +69,7 @@ impl Graph {
     }
 
     /// Asks the device's stream for all of it. It is one launch, whatever it holds.
-    pub(crate) fn launch(&mut self) -> Result<()> {
+    pub(super) fn launch(&mut self) -> Result<()> {
         let device = &self.device;
         device.bind("a graph")?;
         device.graphs.fetch_add(1, Ordering::Relaxed);

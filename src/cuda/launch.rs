@@ -1,6 +1,6 @@
 //! Launching kernels: what a launch file sees of its operands, and the one call that it makes.
 
-use super::{Cuda, Kernel, graph::Recording};
+use super::{Cuda, Kernel};
 use crate::{
     Dims,
     device::Meta,
@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
 };
 use bytemuck::NoUninit;
-use cudarc::driver::result;
+use cudarc::driver::{CudaStream, result};
 use std::{ffi::c_void, sync::atomic::Ordering};
 
 /// The most pointers a kernel takes.
@@ -155,14 +155,16 @@ pub struct Cx<'a> {
     pub(crate) op: &'static str,
     /// As many bytes as the operation asked for, 256-byte aligned; null if it asked for none.
     pub(crate) scratch: u64,
-    /// What launches become part of, instead of being done.
-    pub(super) recording: Option<&'a Recording>,
+    /// Where launches go, if not to the device's stream.
+    pub(super) stream: Option<&'a CudaStream>,
+    /// Whether that stream only records them.
+    pub(super) recorded: bool,
 }
 
 impl<'a> Cx<'a> {
     /// For launches that are done at once, without scratch.
     pub(crate) fn new(device: &'a Cuda, op: &'static str) -> Self {
-        Cx { device, op, scratch: 0, recording: None }
+        Cx { device, op, scratch: 0, stream: None, recorded: false }
     }
 }
 
@@ -170,6 +172,11 @@ impl Cx<'_> {
     /// The device.
     pub fn device(&self) -> &Cuda {
         self.device
+    }
+
+    /// The stream that launches go to.
+    pub(super) fn stream(&self) -> &CudaStream {
+        self.stream.unwrap_or(&self.device.stream)
     }
 
     /// The operation's name, for errors.
@@ -264,13 +271,10 @@ impl Cx<'_> {
             return Err(Error::Unsupported { op: self.op, device: self.device.to_string(), what });
         }
         let threads = (grid.threads.unwrap_or(kernel.threads), 1, 1);
-        let stream = match self.recording {
-            Some(recording) => recording.stream(),
-            None => {
-                self.device.launches.fetch_add(1, Ordering::Relaxed);
-                self.device.stream.cu_stream()
-            }
-        };
+        if !self.recorded {
+            self.device.launches.fetch_add(1, Ordering::Relaxed);
+        }
+        let stream = self.stream().cu_stream();
         // SAFETY: the handle is of a module that lives as long as the device; the driver copies the parameters, whose
         // number and sizes were checked, before it returns; the buffers behind the pointers are freed to a pool that hands
         // them out to work which comes after this: on this stream, or behind an event on it. Those of a recorded launch

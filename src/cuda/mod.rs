@@ -8,10 +8,8 @@
 //! * With the feature `cust`: `Cuda::from_cust_stream`, `Tensor::from_cust` and `Tensor::to_cust` do the same with types of the
 //!   crate cust, which is `cuda::cust`.
 //!
-//! [`Graph`](graph::Graph) and [`Selector`] make one launch of a whole selection.
-//!
 //! All kernels of a device go to one stream, in order; what is copied from and to the host to a second one, which events
-//! join to the first. Nothing waits for the host but reading results, and any thread may use the device.
+//! join to the first. A selection is one graph, or has a further stream that is joined before it ends. Nothing waits for the host but reading results, and any thread may use the device.
 
 mod areas;
 mod context;
@@ -32,6 +30,7 @@ mod strips;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod turns;
 mod walk;
 
 pub use context::Cuda;

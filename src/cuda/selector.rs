@@ -13,6 +13,7 @@ use super::{
     Block, Cuda, Cx, PackedEncoder, ScoringHead, Source,
     graph::Graph,
     strips::{Fill, Strips},
+    turns::{Lanes, Turns},
 };
 use crate::{
     data::PatchGrid,
@@ -61,8 +62,7 @@ impl Layout {
         let (n, TopMMerge { keep, chunk }) = (self.grid.count(), self.merge);
         let each = (most / self.images / chunk).max(1).saturating_mul(chunk);
         let first = keep.saturating_add(each).min(n);
-        [0..first]
-            .into_iter()
+        std::iter::once(0..first)
             .chain((first..n).step_by(each).map(move |at| at..at.saturating_add(each).min(n)))
     }
 }
@@ -112,15 +112,14 @@ impl State {
         let (images, rows) = (self.layout.images, self.head.rows());
         let all = Meta::f32([images, self.layout.merge.keep + most, rows]);
         let scratch = self.layout.merge.scratch(crate::DeviceKind::Cuda, &[all]);
-        Ok(Fresh {
-            logits: Block::new(&self.device, 4 * images * most * rows, OP)?,
-            scratch: Block::new(&self.device, scratch, OP)?,
-        })
+        let logits = || Block::new(&self.device, 4 * images * most * rows, OP);
+        Ok(Fresh { logits: [logits()?, logits()?], scratch: Block::new(&self.device, scratch, OP)? })
     }
 
-    /// The logits of the patches of a source. With their numbers they are the candidates of the next step.
-    pub(super) fn score(&self, cx: &Cx, source: &Source, fresh: &Fresh) -> Result<Candidates> {
-        let results = [fresh.logits.argument(), self.answer.argument()];
+    /// The logits of the patches of a source, in one of their two places. With their numbers they are the candidates of the
+    /// next step.
+    pub(super) fn score(&self, cx: &Cx, source: &Source, fresh: &Fresh, turn: usize) -> Result<Candidates> {
+        let results = [fresh.logits[turn].argument(), self.answer.argument()];
         self.encoder.launch(cx, source, Some(&self.head), results)?;
         Ok(Candidates {
             count: source.per_image,
@@ -155,7 +154,8 @@ impl State {
 
 /// What a step takes, apart from those kept.
 pub(super) struct Fresh {
-    logits: Block,
+    /// Those of a run, and of the one before, in turn.
+    logits: [Block; 2],
     scratch: Block,
 }
 
@@ -231,10 +231,11 @@ impl Resident {
             (Input::new(device, layout.pixels())?, Input::new(device, 4 * layout.images * count)?);
         let runs: Vec<Range<usize>> = layout.runs(PATCHES).collect();
         let fresh = state.fresh(runs.iter().map(Range::len).max().unwrap_or(0))?;
+        let turns = Turns::new(device)?;
         let graph = Graph::record(device, |recording| {
-            let cx = Cx { recording: Some(recording), ..Cx::new(device, OP) };
-            state.forget(&cx)?;
-            for (at, run) in runs.iter().enumerate() {
+            let mut lanes = Lanes::new(device, recording.streams(), &turns, true);
+            state.forget(&lanes.score)?;
+            for run in &runs {
                 let source = Source {
                     pixels: pixels.block.argument(),
                     numbers: order.block.argument().after_words(run.start),
@@ -243,10 +244,9 @@ impl Resident {
                     per_image: run.len(),
                     whole: Some(([layout.image[1], layout.image[2]], layout.grid)),
                 };
-                let candidates = state.score(&cx, &source, &fresh)?;
-                state.advance(&cx, at, &candidates, &fresh)?;
+                lanes.step(state, &source, &fresh)?;
             }
-            Ok(())
+            lanes.join().map(drop)
         })?;
         Ok(Resident { graph, steps: runs.len(), pixels, order, _fresh: fresh })
     }
@@ -305,9 +305,8 @@ impl Cx<'_> {
     /// From `at` on lie that many bytes, and stay there until it is done; if it is recorded, as long as the graph.
     unsafe fn clear(&self, at: u64, bytes: usize) -> Result<()> {
         self.device.bind(self.op)?;
-        let stream = self.recording.map_or(self.device.stream.cu_stream(), |recording| recording.stream());
         // SAFETY: as the caller promises.
-        let cleared = unsafe { result::memset_d8_async(at, 0, bytes, stream) };
+        let cleared = unsafe { result::memset_d8_async(at, 0, bytes, self.stream().cu_stream()) };
         cleared.map_err(|e| self.device.failure(self.op, e))
     }
 }
@@ -343,6 +342,6 @@ mod tests {
         let runs = |images, side, most| layout(images, side).runs(most).collect::<Vec<_>>();
         assert_eq!(runs(1, 50, 12), [0..17, 17..25]);
         assert_eq!(runs(2, 50, 12), [0..12, 12..17, 17..22, 22..25]);
-        assert_eq!(runs(2, 50, 1000), [0..25], "all at once");
+        assert_eq!(runs(2, 50, 1000), *std::slice::from_ref(&(0..25)), "all at once");
     }
 }

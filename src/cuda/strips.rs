@@ -16,9 +16,10 @@ use super::{
     copies::Pinned,
     selector::{Fresh, State},
     timeline::{Place, Stopwatch},
+    turns::{Lanes, Turns},
 };
 use crate::error::{Error, Result};
-use cudarc::driver::{CudaEvent, result};
+use cudarc::driver::{CudaEvent, CudaStream, result};
 use std::{ops::Range, sync::Arc};
 
 const OP: &str = "select";
@@ -36,6 +37,8 @@ pub(super) struct Strips {
     slots: [Slot; RING],
     runs: Vec<Range<usize>>,
     fresh: Fresh,
+    turns: Turns,
+    merges: Arc<CudaStream>,
 }
 
 /// Memory of one strip.
@@ -44,7 +47,7 @@ struct Slot {
     block: Block,
     /// Recorded behind the last copy from one to the other.
     copied: CudaEvent,
-    /// Recorded behind the kernels that read it.
+    /// Recorded behind the last kernel that reads it.
     scored: CudaEvent,
 }
 
@@ -83,6 +86,7 @@ impl Slot {
     fn copy(&mut self, device: &Cuda, bytes: usize, watch: &Stopwatch) -> Result<()> {
         let failed = |e| device.failure(OP, e);
         let copies = &device.copies.stream;
+        device.bind(OP)?;
         copies.wait(&self.scored).map_err(failed)?;
         watch.mark(copies, Place::Copy(0))?;
         let from = &self.pinned.bytes_mut()[..bytes];
@@ -116,7 +120,14 @@ impl Strips {
         let most = runs.iter().map(Range::len).max().unwrap_or(0);
         let [_, bytes] = places(layout.images * most, layout.patch());
         let slot = || Slot::new(device, bytes);
-        Ok(Strips { slots: [slot()?, slot()?, slot()?], fresh: state.fresh(most)?, runs })
+        let merges = device.context.new_stream().map_err(|e| device.failure(OP, e))?;
+        Ok(Strips {
+            slots: [slot()?, slot()?, slot()?],
+            fresh: state.fresh(most)?,
+            runs,
+            turns: Turns::new(device)?,
+            merges,
+        })
     }
 
     /// How many there are to a selection.
@@ -128,26 +139,28 @@ impl Strips {
     /// Asks for a whole selection; the number of its steps.
     pub(super) fn run(&mut self, state: &State, fill: &mut Fill) -> Result<usize> {
         let device: &Cuda = &state.device;
-        let cx = Cx::new(device, OP);
+        let mut lanes = Lanes::new(device, [&device.stream, &self.merges], &self.turns, false);
         let mut watch = Stopwatch::new(device);
-        state.forget(&cx)?;
-        for (at, run) in self.runs.iter().enumerate() {
-            let (slot, patches) = (&mut self.slots[at % RING], state.layout.images * run.len());
-            let [pixels, end] = places(patches, state.layout.patch());
-            let (numbers, cut) = slot.parts(device, patches, state.layout.patch())?;
-            fill(run.clone(), numbers, cut)?;
-            device.bind(OP)?;
-            watch.strip()?;
-            slot.copy(device, end, &watch)?;
-            watch.mark(&device.stream, Place::Score(0))?;
-            let candidates = state.score(&cx, &slot.source(state, run.len(), pixels), &self.fresh)?;
-            // This reads the numbers of the strip.
-            state.advance(&cx, at, &candidates, &self.fresh)?;
-            watch.mark(&device.stream, Place::Score(1))?;
-            slot.scored.record(&device.stream).map_err(|e| device.failure(OP, e))?;
-        }
+        let asked = state.forget(&lanes.score).and_then(|()| {
+            self.runs.iter().enumerate().try_for_each(|(at, run)| {
+                let slot = &mut self.slots[at % RING];
+                let patches = state.layout.images * run.len();
+                let [pixels, end] = places(patches, state.layout.patch());
+                let (numbers, cut) = slot.parts(device, patches, state.layout.patch())?;
+                fill(run.clone(), numbers, cut)?;
+                watch.strip()?;
+                slot.copy(device, end, &watch)?;
+                watch.mark(&device.stream, Place::Score(0))?;
+                lanes.step(state, &slot.source(state, run.len(), pixels), &self.fresh)?;
+                watch.mark(&device.stream, Place::Score(1))?;
+                // The merge reads the numbers of the strip.
+                lanes.mark(&slot.scored)
+            })
+        });
+        // Also where a strip could not be had: what the steps before it use may then have another owner.
+        let steps = lanes.join();
         watch.keep();
-        Ok(self.runs.len())
+        asked.and(steps)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{fmt, sync::atomic::Ordering};
 pub struct StripTimes {
     /// Beginning and end of the copy to the device.
     pub copied: [f32; 2],
-    /// Beginning and end of what was done with its patches.
+    /// Beginning and end of the scoring of its patches.
     pub scored: [f32; 2],
 }
 

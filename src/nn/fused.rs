@@ -89,6 +89,7 @@ pub struct FusedResNet {
     blocks: Vec<FusedBlock>,
     pool: GlobalPool,
     /// Whether layers are always run one by one.
+    #[cfg(feature = "cuda")]
     by_layers: bool,
     #[cfg(feature = "cuda")]
     packed: PackedFor,
@@ -108,6 +109,7 @@ impl FusedResNet {
             stem: FusedConv::new(stem, bn, 1.0 / 255.0)?,
             blocks,
             pool,
+            #[cfg(feature = "cuda")]
             by_layers: false,
             #[cfg(feature = "cuda")]
             packed: PackedFor::default(),
@@ -116,10 +118,13 @@ impl FusedResNet {
 
     /// The same with its layers one by one, also where one launch could do for all.
     pub fn by_layers(self) -> Self {
-        FusedResNet { by_layers: true, ..self }
+        #[cfg(feature = "cuda")]
+        return FusedResNet { by_layers: true, ..self };
+        #[cfg(not(feature = "cuda"))]
+        self
     }
 
-    /// The same with operands that are rounded to `precision`, whatever the device is set to; layers run one by one.
+    /// The same with operands that are rounded to `precision`, whatever the device is set to.
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.stem.set_precision(precision);
         for block in &mut self.blocks {
@@ -128,13 +133,13 @@ impl FusedResNet {
                 .flatten()
                 .for_each(|conv| conv.set_precision(precision));
         }
-        self.by_layers()
+        self
     }
 
     /// Patches (P, C, ph, pw) of bytes, u8, to features (P, D), f32. Bytes are read by the first convolution itself.
     ///
-    /// On a CUDA device that is set to [`Precision::F16`](crate::Precision), all layers are one launch if a patch fits into
-    /// a block's shared memory between them; results are within the same rounding of those of the layers one by one.
+    /// On a CUDA device in [`Precision::F16`](crate::Precision), all layers are one launch if a patch fits into a block's
+    /// shared memory between them; results are within the same rounding of those of the layers one by one.
     pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
         #[cfg(feature = "cuda")]
         if let Some(packed) = self.packed(pixels)? {
@@ -176,7 +181,8 @@ impl FusedResNet {
         let (Device::Cuda(device), &[_, _, height, width]) = (&pixels.device(), &*pixels.dims()) else {
             return Ok(None);
         };
-        if self.by_layers || device.precision() != Precision::F16 {
+        let precision = self.stem.geometry.precision.unwrap_or_else(|| device.precision());
+        if self.by_layers || precision != Precision::F16 {
             return Ok(None);
         }
         let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -144,13 +144,16 @@ pub struct Selection {
     pub indices: Vec<u32>,
 }
 
-/// How patches are scored on a CUDA device that is set to [`Precision::F16`]. The same patches are chosen whatever it says,
-/// but for those whose scores differ by less than the rounding.
+/// How patches are scored. The same patches are chosen whatever it says, but for those whose scores differ by less than the
+/// rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Scoring {
-    /// Whether the encoder's layers are run one by one, and not all of them in one launch. That one launch is faster is so far
-    /// a prediction: it stands until both were measured on a GPU (`cargo xtask bench selection --device cuda`, the cases
-    /// `selection/one-launch` and `selection/by-layers`).
+    /// How operands are rounded; `None`: as the device is set to. A network that trains in [`Precision::Bf16`] can so choose its
+    /// patches in [`Precision::F16`].
+    pub precision: Option<Precision>,
+    /// Whether the encoder's layers are run one by one, and not, on a CUDA device in f16, all of them in one launch. That one
+    /// launch is faster is so far a prediction: it stands until both were measured on a GPU (`cargo xtask bench selection
+    /// --device cuda`, the cases `selection/one-launch` and `selection/by-layers`).
     pub by_layers: bool,
     /// Whether a value that f16 cannot hold is [`Error::Overflow`]. Otherwise the selection is repeated with operands as they
     /// are, in f32, which `Cuda::overflows` counts and a warning tells of. Layers that are run one by one are not watched.
@@ -248,7 +251,7 @@ impl Ips {
         })
     }
 
-    /// How patches are scored on a CUDA device, [`Scoring::default`] if this was never called.
+    /// How patches are scored, [`Scoring::default`] if this was never called.
     pub fn set_scoring(&mut self, scoring: Scoring) {
         self.scoring = scoring;
     }
@@ -302,8 +305,7 @@ impl Ips {
 
     /// Selects M patches of each image. Records nothing; memory does not grow with the images.
     ///
-    /// On a CUDA device that is set to [`Precision::F16`], where patches fit in one launch of the encoder, the whole of it is
-    /// one graph: of images whose pixels are in memory and fit into half of the device's, which are copied there. Of others,
+    /// On a CUDA device in [`Precision::F16`], where patches fit in one launch of the encoder, the whole of it is one graph: of images whose pixels are in memory and fit into half of the device's, which are copied there. Of others,
     /// the patches come in strips. What it needs is kept for the next batch, until [`Ips::release`].
     ///
     /// # Errors
@@ -403,6 +405,13 @@ impl Ips {
             elide_constant: self.config.elide_constant,
         };
         let scorer = Scorer::new(&self.encoder, &self.transformer, config)?;
+        let scorer = match self.scoring.precision {
+            Some(precision) => {
+                precision.check("ips", &self.device())?;
+                scorer.with_precision(precision)
+            }
+            None => scorer,
+        };
         Ok(if self.scoring.by_layers { scorer.by_layers() } else { scorer })
     }
 

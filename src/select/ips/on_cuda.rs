@@ -70,7 +70,8 @@ impl Ips {
     ) -> Result<Option<Chosen>> {
         let Device::Cuda(device) = self.device() else { return Ok(None) };
         let other_way = self.config.elide_constant || self.scoring.by_layers;
-        if other_way || device.precision() != Precision::F16 {
+        let precision = self.scoring.precision.unwrap_or_else(|| device.precision());
+        if other_way || precision != Precision::F16 {
             return Ok(None);
         }
         let (n, m) = (grid.count(), self.config.memory);

@@ -108,6 +108,26 @@ fn a_graph_selects_what_strips_select_and_is_one_launch() {
     assert_eq!(cuda.overflows(), 0);
 }
 
+/// A device in f32 that is asked for f16 gives what one in f16 gives, as long as it is asked.
+#[test]
+fn scoring_has_a_precision_of_its_own() {
+    let Some((cuda, device)) = device() else { return };
+    let mut net = net(&device);
+    let images = pair(1);
+    let want = select(&net, &images);
+    let bits = kept(&net, false);
+    device.set_precision(Precision::Bf16).unwrap();
+    let graphs = cuda.graphs();
+    select(&net, &images);
+    assert_eq!(cuda.graphs(), graphs, "as the device is set to");
+    net.release();
+    net.set_scoring(Scoring { precision: Some(Precision::F16), ..Scoring::default() });
+    assert_eq!(select(&net, &images), want);
+    assert_eq!(cuda.graphs(), graphs + 1);
+    assert_eq!(kept(&net, false), bits);
+    assert_eq!(device.precision(), Precision::Bf16);
+}
+
 /// Layers one by one round differently; on these images no two scores are so close that it matters.
 #[test]
 fn layers_one_by_one_select_the_same_without_a_graph() {
@@ -189,6 +209,43 @@ fn images_that_do_not_fit_come_in_strips() {
     let cache = limited.cache.0.lock().unwrap();
     let strips = cache.as_ref().unwrap().selector.as_ref().unwrap().steps()[1];
     assert!(strips > 3, "{strips} strips");
+}
+
+/// Fails after so many reads.
+struct Torn {
+    whole: Elsewhere,
+    left: std::sync::atomic::AtomicIsize,
+}
+
+impl PatchSource for Torn {
+    fn channels(&self) -> usize {
+        self.whole.channels()
+    }
+    fn height(&self) -> usize {
+        self.whole.height()
+    }
+    fn width(&self) -> usize {
+        self.whole.width()
+    }
+    fn read(&self, window: Window, out: &mut [u8]) -> Result<()> {
+        match self.left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) {
+            1.. => self.whole.read(window, out),
+            _ => Err(Error::file("torn", "ends early")),
+        }
+    }
+}
+
+#[test]
+fn a_strip_that_cannot_be_read_is_an_error_and_the_next_selection_is_right() {
+    let Some((cuda, device)) = device() else { return };
+    let net = net(&device);
+    let images = [image(170, 180, 1)];
+    cuda.set_memory_limit(cuda.memory().in_use + 110_000);
+    let want = select_elsewhere(&net, &images);
+    let torn = Torn { whole: Elsewhere(images[0].clone()), left: 200.into() };
+    let refused = net.select(&[&torn], &mut Rng::new(8)).unwrap_err();
+    assert!(matches!(refused, Error::File { .. }), "{refused}");
+    assert_eq!(select_elsewhere(&net, &images), want);
 }
 
 #[test]
