@@ -12,7 +12,7 @@
 //! copy of its parameters.
 
 use super::{
-    Block, Cuda, Cx, Source,
+    Block, Cuda, Source,
     copies::Pinned,
     selector::{Fresh, State},
     timeline::{Place, Stopwatch},

@@ -128,3 +128,78 @@ impl TopMMerge {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Device, DeviceKind, Tensor, device::Op, ops, tensor::Buffer, testing::*};
+
+    fn argument(t: &Tensor) -> Argument {
+        let Buffer::Cuda(block) = &t.buffer else { panic!("{t:?} is not on CUDA") };
+        Argument::from(&In { dims: t.dims(), dtype: t.dtype(), pointer: block.pointer() })
+    }
+
+    /// Numbers and logits of those kept when candidates come in steps of `lengths`, the first M among the first.
+    fn in_steps(op: &TopMMerge, logits: &Tensor, lengths: &[usize]) -> (Vec<i32>, Vec<u8>) {
+        let device = logits.device();
+        let Device::Cuda(cuda) = &device else { panic!("{device} is not CUDA") };
+        let &[images, n, rows] = &*logits.dims() else { panic!("{logits:?}") };
+        let kept = || Tensor::zeros([images, op.keep, rows], &device).unwrap();
+        let numbers =
+            || Tensor::from_slice(&vec![0_i32; images * op.keep], [images, op.keep], &device).unwrap();
+        let state = [(kept(), numbers()), (kept(), numbers())];
+        let scratch = op.scratch(DeviceKind::Cuda, &[Meta::f32([images, n, rows])]);
+        let scratch = Tensor::from_slice(&vec![0_u8; scratch.max(1)], [scratch.max(1)], &device).unwrap();
+        let mut start = 0;
+        for (at, &count) in lengths.iter().enumerate() {
+            let fresh = ops::narrow(logits, 1, start..start + count).unwrap();
+            let named: Vec<i32> = (0..images)
+                .flat_map(|b| (start..start + count).map(move |c| (1000 * b + c) as i32))
+                .collect();
+            let named = Tensor::from_slice(&named, [images, count], &device).unwrap();
+            let candidates = |count: usize, (logits, numbers): (&Tensor, &Tensor), stride: usize| {
+                Candidates { count, logits: argument(logits), numbers: argument(numbers), stride }
+            };
+            let of = |turn: usize| (&state[turn].0, &state[turn].1);
+            let before = candidates(if at == 0 { 0 } else { op.keep }, of((at + 1) % 2), op.keep);
+            let next = candidates(op.keep, of(at % 2), op.keep);
+            let fresh_ones = candidates(count, (&fresh, &named), count);
+            let cx = Cx::new(cuda, "a test");
+            op.advance(&cx, [images, rows], [&before, &fresh_ones, &next], argument(&scratch)).unwrap();
+            start += count;
+        }
+        let (kept, numbers) = &state[(lengths.len() - 1) % 2];
+        (numbers.to_vec().unwrap(), bits(kept))
+    }
+
+    /// Any steps of whole chunks keep what one call keeps, and carry its logits; also where the working memory is not shared.
+    #[test]
+    fn steps_keep_what_one_call_keeps() {
+        let Some(cuda) = cuda_of_its_own() else { return };
+        let device = Device::Cuda(cuda);
+        let cases: [([usize; 3], usize, usize, &[usize]); 4] = [
+            ([2, 40, 3], 7, 5, &[40]),
+            ([2, 40, 3], 7, 5, &[12, 5, 15, 8]),
+            ([1, 33, 9], 4, 1, &[5, 10, 18]),
+            ([1, 10_500, 1], 5_000, 5_000, &[10_000, 500]),
+        ];
+        for (dims, keep, chunk, lengths) in cases {
+            let op = TopMMerge { keep, chunk };
+            let logits = random(dims, 1).to_device(&device).unwrap();
+            if !wanted(logits.elements()) {
+                continue;
+            }
+            let best = ops::top_m_merge(&logits, keep, chunk).unwrap();
+            let want: Vec<i32> = best
+                .to_vec::<i32>()
+                .unwrap()
+                .chunks(keep)
+                .enumerate()
+                .flat_map(|(b, row)| row.iter().map(move |c| 1000 * b as i32 + c))
+                .collect();
+            let (numbers, kept) = in_steps(&op, &logits, lengths);
+            assert_eq!(numbers, want, "{op:?} of {dims:?} in {lengths:?}");
+            assert_eq!(kept, bits(&ops::gather(&logits, &best).unwrap()));
+        }
+    }
+}
