@@ -59,8 +59,8 @@ pub(crate) fn in_f16_cases(count: usize) -> Vec<Case> {
         Case::new(name, &about(how), move || in_f16(count, by_layers)).flops(count * FLOPS)
     };
     vec![
-        case("encoder/one-launch", "all layers in one launch", false),
-        case("encoder/by-layers", "layers one by one", true),
+        case("encoder-f16/one-launch", "all layers in one launch", false),
+        case("encoder-f16/by-layers", "layers one by one", true),
     ]
 }
 

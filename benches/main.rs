@@ -4,7 +4,8 @@
 //!
 //! `FOVEATE_BENCH_DEVICE` is `cpu` (default), `wgpu` or `cuda`, and decides which cases there are and how large;
 //! `FOVEATE_BENCH_SIZE=smoke` makes them as small as they can be; `FOVEATE_BENCH_CASES=ladder` and `tune` leave the rungs of
-//! the convolution, and the ways that a tuner chooses from.
+//! the convolution, and the ways that a tuner chooses from; `alone` says that what is served has no peer, and may have cases
+//! that no peer has.
 
 mod adamw;
 mod conv2d;
@@ -62,11 +63,20 @@ fn through_wgpu(sizes: &Sizes) -> Vec<Case> {
 fn on_cuda(sizes: &Sizes) -> Vec<Case> {
     let cases = on_the_cpu(sizes).into_iter().filter(|case| !case.name.starts_with("overhead/"));
     // Nobody has them beside this crate.
-    let in_f16 = match is_served() {
+    let in_f16 = match is_served() && !is_alone() {
         true => [Vec::new(), Vec::new()],
         false => [encoder::in_f16_cases(sizes.patches), selection::in_f16_cases(sizes)],
     };
     cases.chain(top_k::cases()).chain(overhead::launched()).chain(in_f16.into_iter().flatten()).collect()
+}
+
+/// Whether those that are served may have no peer.
+fn is_alone() -> bool {
+    only() == "alone"
+}
+
+fn only() -> String {
+    std::env::var("FOVEATE_BENCH_CASES").unwrap_or_default()
 }
 
 fn is_served() -> bool {
@@ -105,7 +115,7 @@ fn main() -> ExitCode {
     };
     let kind = device.kind();
     let samples = if kind == DeviceKind::Wgpu { 10 } else { 20 };
-    let only = std::env::var("FOVEATE_BENCH_CASES").unwrap_or_default();
+    let only = only();
     let done = support::run(device.clone(), samples, || match kind {
         _ if only == "ladder" => ladder::cases(&sizes, kind),
         _ if only == "tune" => tune::cases(&sizes),

@@ -87,10 +87,10 @@ pub(crate) fn in_f16_cases(sizes: &Sizes) -> Vec<Case> {
         Case::new(name, &about, move || in_f16(way, images, side, keep)).flops(images * count * FLOPS)
     };
     vec![
-        case("selection/one-launch", Way::Graph, 1, "a graph with the encoder in one launch"),
-        case("selection/strips", Way::Strips, 1, "patches cut out by the host, in strips"),
-        case("selection/by-layers", Way::Layers, 1, "the encoder's layers one by one"),
-        case("selection/batch", Way::Graph, 16, "a graph with the encoder in one launch"),
+        case("selection-f16/one-launch", Way::Graph, 1, "a graph with the encoder in one launch"),
+        case("selection-f16/strips", Way::Strips, 1, "patches cut out by the host, in strips"),
+        case("selection-f16/by-layers", Way::Layers, 1, "the encoder's layers one by one"),
+        case("selection-f16/batch", Way::Graph, 16, "a graph with the encoder in one launch"),
     ]
 }
 

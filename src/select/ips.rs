@@ -152,8 +152,8 @@ pub struct Scoring {
     /// patches in [`Precision::F16`].
     pub precision: Option<Precision>,
     /// Whether the encoder's layers are run one by one, and not, on a CUDA device in f16, all of them in one launch. That one
-    /// launch is faster is so far a prediction: it stands until both were measured on a GPU (`cargo xtask bench selection
-    /// --device cuda`, the cases `selection/one-launch` and `selection/by-layers`).
+    /// launch is faster is so far a prediction: it stands until both were measured on a GPU (`cargo xtask bench f16/
+    /// --device cuda`, the cases `selection-f16/one-launch` and `selection-f16/by-layers`; a bundle's `run.sh` has them).
     pub by_layers: bool,
     /// Whether a value that f16 cannot hold is [`Error::Overflow`]. Otherwise the selection is repeated with operands as they
     /// are, in f32, which `Cuda::overflows` counts and a warning tells of. Layers that are run one by one are not watched.

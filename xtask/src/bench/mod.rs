@@ -123,7 +123,7 @@ impl Program {
     /// The program of these arguments, built.
     fn new(args: &Args) -> Result<Self> {
         let built = args.bundled.as_ref().and_then(|parts| parts.first());
-        let cases = args.rung.map(|_| "ladder");
+        let cases = args.rung.map(|_| "ladder").or(args.alone.then_some("alone"));
         Self::on(args.device, args.smoke, built, cases)
     }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests, conformance, compute-sanitizer, the choice of kernels and benchmarks of foveate on this machine's first CUDA device, with the programs
 # of programs.tar.gz beside this file: no Rust, no network, nothing installed. Leaves summary.json, log.txt, bench.json,
-# bench.md and table.rs (the fastest kernels of the encoder's layers, for src/ops/conv2d/cuda) in a folder; exits 0 if every step that could run has passed, and at least one could.
+# bench.md (with peers also bench-f16.json and bench-f16.md: the ways of a selection in f16), and table.rs (the fastest kernels of the encoder's layers, for src/ops/conv2d/cuda) in a folder; exits 0 if every step that could run has passed, and at least one could.
 #
 #   ./run.sh [--steps tests,verify,example,sanitizer,tune,bench] [--cases FOLDER] [--out FOLDER] [--python PATH]
 #            [--tools memcheck,racecheck,initcheck,synccheck] [--emulator FOLDER] [--short]
@@ -66,7 +66,7 @@ if [ -n "$emulator" ]; then
     export LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
 : >"$out/log.txt"
-rm -f "$out"/bench.json "$out"/bench.md "$out"/table.rs
+rm -f "$out"/bench.json "$out"/bench.md "$out"/bench-f16.json "$out"/bench-f16.md "$out"/table.rs
 all='' passed=true ran=0 device=unknown started=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 
 # A text as a JSON string.
@@ -168,6 +168,11 @@ read_bench() {
     [ -s "$out/bench.json" ] || why='no table was written'
 }
 
+read_ways() {
+    figures="\"rows\": $(count '"case":' "$out/bench-f16.json")"
+    [ -s "$out/bench-f16.json" ] || why='no table was written'
+}
+
 with_report() { # COMMAND...: tests of the device alone, each noted with where it ran
     tested=(env FOVEATE_DEVICES=cuda FOVEATE_TEST_REPORT="$scratch/report.tsv" "$@")
 }
@@ -235,6 +240,10 @@ bench() {
     [ -z "$emulator" ] || size=(--smoke)
     step "benchmarks ${peer[0]#--}" 540 read_bench "$scratch/bin/xtask" bench --device cuda "${peer[@]}" "${size[@]}" \
         --bundled "$scratch/bin/ops" "$here/BUILT" "$here/peers" --json "$out/bench.json" --save "$out/bench.md"
+    # Without a peer these rows are in that table.
+    [ "${peer[0]}" = --alone ] || step 'benchmarks of the ways in f16' 300 read_ways "$scratch/bin/xtask" bench f16/ --device cuda \
+        --alone "${size[@]}" --bundled "$scratch/bin/ops" "$here/BUILT" "$here/peers" --json "$out/bench-f16.json" \
+        --save "$out/bench-f16.md"
 }
 
 # The smallest case there is: whether the device opens, and what it is called. Compiling the kernels for it comes first.
