@@ -175,7 +175,7 @@ fn report(kind: DeviceKind, what: &str, why: &str) {
 const SMALL: usize = 50_000;
 
 /// Whether this is a run on small shapes.
-fn only_small() -> bool {
+pub(crate) fn only_small() -> bool {
     static ONLY: LazyLock<bool> = LazyLock::new(|| match std::env::var("FOVEATE_TEST_SIZE").as_deref() {
         Err(_) | Ok("all") => false,
         Ok("small") => true,

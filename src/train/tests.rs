@@ -182,6 +182,23 @@ fn training_learns_and_evaluation_sees_it() {
     assert_eq!(stopped.images, 32);
 }
 
+/// As in f32: 60 steps, products and activations rounded to bf16, scoring in f16 and as the device is set.
+#[cfg(feature = "cuda")]
+#[test]
+fn training_in_bf16_learns_what_training_in_f32_does() {
+    if crate::testing::only_small() {
+        return;
+    }
+    let Some(cuda) = crate::testing::cuda_of_its_own() else { return };
+    let device = Device::Cuda(cuda);
+    device.set_precision(crate::Precision::Bf16).unwrap();
+    let (data, test) = (Corners { len: 160 }, Corners { len: 64 });
+    let mut trainer = trainer_on(&device, data.len(), 3).keeping_activations(crate::DType::BF16).unwrap();
+    trainer.run(&data, usize::MAX, |_, _| Ok(ControlFlow::Continue(()))).unwrap();
+    let accuracy = evaluate(trainer.net(), &test, 16, 0, |_| true).unwrap();
+    assert!(accuracy.of(0) > 0.8, "accuracy {accuracy:?}");
+}
+
 #[test]
 fn another_configuration_s_checkpoint_is_refused() {
     let path = std::env::temp_dir().join(format!("foveate-other-{}.safetensors", std::process::id()));
