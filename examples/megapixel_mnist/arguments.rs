@@ -28,7 +28,8 @@ pub(crate) struct Arguments {
     /// Device; it must have every operation that the network needs
     #[arg(long, default_value = "cpu", long_help = format!("Device: {DEVICES}. It must have every operation that the network needs"))]
     pub(crate) device: String,
-    /// How operands are rounded before they are multiplied: f32, or tf32, f16 and bf16 on CUDA
+    /// How operands are rounded before they are multiplied: f32, or tf32, f16 and bf16 on CUDA; with bf16, patches are
+    /// scored in f16
     #[arg(long, default_value_t)]
     pub(crate) precision: Precision,
     /// How activations are kept for the gradients: as bf16 or f16 in half the memory

@@ -4,11 +4,11 @@
 use crate::Shown;
 use clap::ValueEnum;
 use foveate::{
-    Device, Result, Rng,
+    Device, Precision, Result, Rng,
     nn::{ConvStackConfig, EncoderConfig, NystromConfig, ResNetConfig, Task},
     select::{
         AggregatorConfig, Ats, AtsConfig, Cnn, CnnConfig, Dps, DpsConfig, Ips, IpsConfig, Mil, MilConfig,
-        ZoomIn, ZoomInConfig,
+        Scoring, ZoomIn, ZoomInConfig,
     },
 };
 
@@ -125,7 +125,14 @@ impl SystemConfig {
     /// Sizes that the network refuses; those of the work.
     pub fn run<W: WithSystem>(self, device: &Device, rng: &mut Rng, work: W) -> Result<W::Output> {
         match self {
-            SystemConfig::Ips(config) => work.with(Ips::new(config, device, rng)?),
+            SystemConfig::Ips(config) => {
+                let mut net = Ips::new(config, device, rng)?;
+                // bf16's 8 bits are for training; patches are told apart by the 11 of f16, at the same speed.
+                if device.precision() == Precision::Bf16 {
+                    net.set_scoring(Scoring { precision: Some(Precision::F16), ..Scoring::default() });
+                }
+                work.with(net)
+            }
             SystemConfig::Ats(config) => work.with(Ats::new(config, device, rng)?),
             SystemConfig::ZoomIn(config) => work.with(ZoomIn::new(config, device, rng)?),
             SystemConfig::Dps(config) => work.with(Dps::new(config, device, rng)?),
