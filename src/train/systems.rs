@@ -10,7 +10,7 @@ use crate::{
         AggregatorConfig, Ats, AtsConfig, Cnn, CnnConfig, Dps, DpsConfig, Mil, MilConfig, System, ZoomIn,
         ZoomInConfig,
     },
-    testing::{bits, on_each_device},
+    testing::{bits, on_each_device, only_small},
 };
 
 fn tasks() -> Vec<Task> {
@@ -230,6 +230,10 @@ fn first_steps_agree<S: System>(name: &str, make: impl Fn(&Device) -> S) {
 #[test]
 fn the_first_three_steps_of_every_system_agree_between_devices() {
     first_steps_agree("ats", ats);
+    // Where every access is checked, one of them takes long enough.
+    if only_small() {
+        return;
+    }
     first_steps_agree("uniform", uniform);
     first_steps_agree("zoom_in", zoom_in);
     first_steps_agree("cnn", cnn);
