@@ -58,9 +58,11 @@ impl PatchSource for Computed {
     }
     fn read(&self, window: Window, out: &mut [u8]) -> Result<()> {
         for (at, to) in out.iter_mut().enumerate() {
-            let (r, q) =
-                (window.row as usize + at / window.width, window.column as usize + at % window.width);
-            *to = ((r * 31 + q * 17) ^ (r * q / 64)) as u8;
+            let row = window.row + (at / window.width) as isize;
+            let column = window.column + (at % window.width) as isize;
+            let inside = |at: isize| (0..self.side as isize).contains(&at);
+            let (r, q) = (row as usize, column as usize);
+            *to = if inside(row) && inside(column) { ((r * 31 + q * 17) ^ (r * q / 64)) as u8 } else { 0 };
         }
         Ok(())
     }
