@@ -88,8 +88,8 @@ struct Copy {
 void begin_copy(void* to, const void* from);
 // Ends a group of copies.
 void commit_copies();
-// The next copy of the groups before the `left` newest, to be made now; null when there is none.
-const Copy* next_copy(unsigned left);
+// Whether there is a next copy of the groups before the `left` newest, which is to be made now.
+bool next_copy(unsigned left, Copy* copy);
 // Ends the launch with a report.
 [[noreturn]] void trap(const char* what, Place place);
 

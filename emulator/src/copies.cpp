@@ -14,7 +14,6 @@ struct Queue {
     std::deque<Copy> copies;       // in the order in which they were begun
     std::deque<unsigned> groups;   // how many of them each committed group still has
     unsigned open = 0;             // and how many are in no group yet
-    Copy current = {};
 };
 
 std::vector<Queue> queues;
@@ -33,14 +32,14 @@ void commit_copies() {
     own().open = 0;
 }
 
-const Copy* next_copy(unsigned left) {
+bool next_copy(unsigned left, Copy* copy) {
     Queue& queue = own();
     while (queue.groups.size() > left && queue.groups.front() == 0) queue.groups.pop_front();
-    if (queue.groups.size() <= left) return nullptr;
+    if (queue.groups.size() <= left) return false;
     queue.groups.front()--;
-    queue.current = queue.copies.front();
+    *copy = queue.copies.front();
     queue.copies.pop_front();
-    return &queue.current;
+    return true;
 }
 
 namespace copies {

@@ -30,10 +30,11 @@ inline void commit_copies() { emulator::commit_copies(); }
 
 template <u32 LEFT>
 inline void wait_copies() {
-    while (const emulator::Copy* copy = emulator::next_copy(LEFT)) {
+    emulator::Copy copy;
+    while (emulator::next_copy(LEFT, &copy)) {
         Quad<u32> four = {};
-        if (copy->from) four = *static_cast<const Quad<u32>*>(copy->from);
-        *static_cast<Quad<u32>*>(copy->to) = four;
+        if (copy.from) four = *static_cast<const Quad<u32>*>(copy.from);
+        *static_cast<Quad<u32>*>(copy.to) = four;
     }
 }
 
