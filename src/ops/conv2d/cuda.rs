@@ -149,7 +149,7 @@ impl Conv2d {
     }
 
     /// Computes y; the fused convolution has a residual and a ReLU as well.
-    fn run(&self, cx: &Cx, ins: &[In], y: &Out, fused: Option<bool>) -> Result<()> {
+    fn forward_on_cuda(&self, cx: &Cx, ins: &[In], y: &Out, fused: Option<bool>) -> Result<()> {
         self.check_device(cx.op(), DeviceKind::Cuda)?;
         let s = self.shape(cx.op(), sizes(cx.op(), &ins[0].dims)?, sizes(cx.op(), &ins[1].dims)?)?;
         let operands = Operands {
@@ -188,7 +188,7 @@ impl Conv2d {
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        self.run(cx, ins, &outs[0], None)
+        self.forward_on_cuda(cx, ins, &outs[0], None)
     }
 }
 
@@ -205,7 +205,7 @@ fn naive(cx: &Cx, s: &Shape, operands: &Operands) -> Result<()> {
 
 impl Conv2dFused {
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        self.conv.run(cx, ins, &outs[0], Some(self.relu))
+        self.conv.forward_on_cuda(cx, ins, &outs[0], Some(self.relu))
     }
 }
 
