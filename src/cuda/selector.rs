@@ -83,7 +83,8 @@ pub(super) struct State {
     pub(super) head: ScoringHead,
     /// Logits (B, M, R) of those kept, before and after a step in turn.
     kept: [Block; 2],
-    /// The word that an overflow sets, then the numbers of those kept, (B, M), twice in turn.
+    /// The numbers of those kept, (B, M), twice in turn, and between them the word that an overflow sets: it is read together
+    /// with either, and a selection of one step writes the first alone.
     answer: Block,
 }
 
@@ -95,6 +96,11 @@ impl State {
         Ok(State { device: device.clone(), layout, encoder, head, kept, answer })
     }
 
+    /// Candidates that are kept, of all images.
+    fn kept_count(&self) -> usize {
+        self.layout.images * self.layout.merge.keep
+    }
+
     /// Those kept after step `at`, or before the first, when there are none.
     fn kept(&self, at: Option<usize>) -> Candidates {
         let keep = self.layout.merge.keep;
@@ -102,7 +108,7 @@ impl State {
         Candidates {
             count: at.map_or(0, |_| keep),
             logits: self.kept[turn].argument(),
-            numbers: self.answer.argument().after_words(1 + turn * self.layout.images * keep),
+            numbers: self.answer.argument().after_words(turn * (self.kept_count() + 1)),
             stride: keep,
         }
     }
@@ -119,7 +125,8 @@ impl State {
     /// The logits of the patches of a source, in one of their two places. With their numbers they are the candidates of the
     /// next step.
     pub(super) fn score(&self, cx: &Cx, source: &Source, fresh: &Fresh, turn: usize) -> Result<Candidates> {
-        let results = [fresh.logits[turn].argument(), self.answer.argument()];
+        let overflow = self.answer.argument().after_words(self.kept_count());
+        let results = [fresh.logits[turn].argument(), overflow];
         self.encoder.launch(cx, source, Some(&self.head), results)?;
         Ok(Candidates {
             count: source.per_image,
@@ -138,17 +145,17 @@ impl State {
 
     /// Forgets that a value was too large.
     pub(super) fn forget(&self, cx: &Cx) -> Result<()> {
-        // SAFETY: the answer begins with that word.
-        unsafe { cx.clear(self.answer.pointer(), 4) }
+        // SAFETY: the answer has that word behind the first numbers.
+        unsafe { cx.clear(self.answer.pointer() + 4 * self.kept_count() as u64, 4) }
     }
 
     /// What is kept after so many steps. Waits for them.
     pub(super) fn read(&self, steps: usize) -> Result<Chosen> {
-        let mut words = vec![0_i32; self.answer.bytes() / 4];
-        self.answer.download(0, bytemuck::cast_slice_mut(&mut words))?;
-        let kept = self.layout.images * self.layout.merge.keep;
-        let from = 1 + (steps - 1) % 2 * kept;
-        Ok(Chosen { numbers: words[from..from + kept].to_vec(), overflowed: words[0] != 0 })
+        let (kept, turn) = (self.kept_count(), (steps - 1) % 2);
+        let mut numbers = vec![0_i32; kept + 1];
+        self.answer.download(4 * turn * kept, bytemuck::cast_slice_mut(&mut numbers))?;
+        let overflow = numbers.remove(if turn == 0 { kept } else { 0 });
+        Ok(Chosen { numbers, overflowed: overflow != 0 })
     }
 }
 
