@@ -241,7 +241,7 @@ impl Product {
 
     /// Whether a launch can take two neighbours at a time, along k in a and along n in b and c: `product_pairs.wgsl`.
     fn is_in_pairs(&self, p: &ProductParams) -> bool {
-        let neighbours = p.a_k == 1 && p.b_n == 1 && p.c_n == 1 && p.k <= p.k_inner;
+        let neighbours = p.a_k == 1 && p.b_n == 1 && p.c_n == 1 && (1..=p.k_inner).contains(&p.k);
         let starts = [p.a_first, p.b_first, p.c_first, p.a_batch, p.b_batch, p.c_batch, p.c_split];
         let ranges = [p.n_first, p.n_end, p.k, p.k_per_piece];
         let steps = [p.a_m, p.b_k, p.c_m];

@@ -190,7 +190,7 @@ fn has_pairs(cx: &Cx, p: &gather::Conv2dParams, weight: &View) -> bool {
     let neighbours =
         [p.weight_across, p.weight_down, p.weight_in] == [1, p.taps_across, p.taps_down * p.taps_across];
     let even = [p.weight_first, p.weight_out, p.weight_group, p.in_channels * p.weight_in];
-    let words = weight.dtype == DType::F32 && cx.device().has_int64();
+    let words = weight.dtype == DType::F32 && weight.dims.elements() > 0 && cx.device().has_int64();
     words && neighbours && even.iter().all(|value| value % 2 == 0)
 }
 

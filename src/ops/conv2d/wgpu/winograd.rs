@@ -125,8 +125,11 @@ impl Winograd<'_> {
     ) -> Result<()> {
         let device = self.cx.device();
         // On a GPU, neighbouring threads read neighbours in one transaction as it is.
-        let paired =
-            items.is_multiple_of(2) && device.has_int64() && device.adapter().kind == AdapterKind::Software;
+        let paired = items > 0
+            && items.is_multiple_of(2)
+            && lines > 0
+            && device.has_int64()
+            && device.adapter().kind == AdapterKind::Software;
         let groups = (items >> u32::from(paired)).div_ceil(THREADS);
         let folds = groups.div_ceil(self.cx.groups_per_axis()).max(1);
         let grid = [groups.div_ceil(folds) as u32, (lines * folds) as u32, 1];
