@@ -170,7 +170,7 @@ fn launches_beyond_the_limits_are_refused() {
             d.call("cuMemcpyHtoD_v2", &[y + 4, counting(BLOCK).as_ptr().addr(), BLOCK * 4]),
             INVALID_VALUE
         );
-        assert_eq!(d.call("cuStreamBeginCapture_v2", &[0, 0]), 801);
+        assert_eq!(d.call("cuLaunchCooperativeKernel", &[0]), 801);
     });
 }
 
