@@ -30,6 +30,7 @@ pub use encoder::{Encoder, EncoderConfig};
 pub use fused::FusedResNet;
 pub use gated::GatedAttention;
 pub use heads::{Activation, Head, Losses, Targets, Task};
+pub(crate) use layers::module;
 pub use layers::{BatchNorm, Conv2d, LayerNorm, Linear};
 pub use module::{Module, Role};
 pub use nystrom::{Nystrom, NystromConfig};

@@ -9,9 +9,9 @@
 //! full image of 960 × 1280; [`CnnConfig::megapixel_mnist`] is the same for one channel.
 
 use crate::{
-    Device, Parameter, Rng, Tensor,
+    Device, Rng, Tensor,
     error::{Error, Result},
-    nn::{Encoder, EncoderConfig, Head, Module, Pass, PreActivationConfig, Role, Targets, Task},
+    nn::{Encoder, EncoderConfig, Head, Module, Pass, PreActivationConfig, Targets, Task, module},
     select::{
         images::{Images, common_size, patches, views},
         system::{Learned, Moment, System, check_tasks, classify, heads, losses},
@@ -55,17 +55,7 @@ pub struct Cnn {
     heads: Vec<Head>,
 }
 
-impl Module for Cnn {
-    fn visit<'a>(&'a self, f: &mut dyn FnMut(Role, &'a Parameter)) {
-        self.encoder.visit(f);
-        self.heads.visit(f);
-    }
-
-    fn visit_mut<'a>(&'a mut self, f: &mut dyn FnMut(Role, &'a mut Parameter)) {
-        self.encoder.visit_mut(f);
-        self.heads.visit_mut(f);
-    }
-}
+module!(Cnn {; encoder, heads });
 
 impl Cnn {
     /// A network with fresh parameters on `device`.

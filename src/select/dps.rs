@@ -21,11 +21,11 @@
 //! code. The view is the mean over areas instead of JAX's antialiased bilinear one.
 
 use crate::{
-    Device, Parameter, Rng, Tensor,
+    Device, Rng, Tensor,
     error::{Error, Result},
     nn::{
         ConvStack, ConvStackConfig, Encoder, EncoderConfig, Head, Linear, Module, Pass, PreActivationConfig,
-        Role, Targets, Task,
+        Targets, Task, module,
     },
     ops::{self, IndicatorGradient},
     select::{
@@ -124,21 +124,7 @@ pub struct Dps {
     heads: Vec<Head>,
 }
 
-impl Module for Dps {
-    fn visit<'a>(&'a self, f: &mut dyn FnMut(Role, &'a Parameter)) {
-        self.scorer.visit(f);
-        self.encoder.visit(f);
-        self.hidden.visit(f);
-        self.heads.visit(f);
-    }
-
-    fn visit_mut<'a>(&'a mut self, f: &mut dyn FnMut(Role, &'a mut Parameter)) {
-        self.scorer.visit_mut(f);
-        self.encoder.visit_mut(f);
-        self.hidden.visit_mut(f);
-        self.heads.visit_mut(f);
-    }
-}
+module!(Dps {; scorer, encoder, hidden, heads });
 
 impl Dps {
     /// A network with fresh parameters on `device`.

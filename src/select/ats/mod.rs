@@ -38,9 +38,9 @@ mod tests;
 pub use config::AtsConfig;
 
 use crate::{
-    Device, Parameter, Rng, Tensor,
+    Device, Rng, Tensor,
     error::{Error, Result},
-    nn::{ConvStack, Encoder, Head, Losses, Module, Pass, Role, Targets, Task},
+    nn::{ConvStack, Encoder, Head, Losses, Module, Pass, Targets, Task, module},
     ops,
     select::{
         images::{Images, common_size, patches, views},
@@ -93,19 +93,7 @@ pub struct Ats {
     heads: Vec<Head>,
 }
 
-impl Module for Ats {
-    fn visit<'a>(&'a self, f: &mut dyn FnMut(Role, &'a Parameter)) {
-        self.attention.visit(f);
-        self.encoder.visit(f);
-        self.heads.visit(f);
-    }
-
-    fn visit_mut<'a>(&'a mut self, f: &mut dyn FnMut(Role, &'a mut Parameter)) {
-        self.attention.visit_mut(f);
-        self.encoder.visit_mut(f);
-        self.heads.visit_mut(f);
-    }
-}
+module!(Ats {; attention, encoder, heads });
 
 const OP: &str = "ats";
 

@@ -42,10 +42,10 @@ pub use config::ZoomInConfig;
 pub use draws::DrawnTile;
 
 use crate::{
-    Device, Parameter, Rng, Tensor,
+    Device, Rng, Tensor,
     data::{PatchSource, Region, Window},
     error::{Error, Result},
-    nn::{ConvStack, Encoder, Head, Module, Pass, Role, Targets, Task},
+    nn::{ConvStack, Encoder, Head, Module, Pass, Targets, Task, module},
     ops,
     select::{
         images::{Images, common_size, patches, views},
@@ -96,21 +96,7 @@ pub struct ZoomIn {
     heads: Vec<Head>,
 }
 
-impl Module for ZoomIn {
-    fn visit<'a>(&'a self, f: &mut dyn FnMut(Role, &'a Parameter)) {
-        self.tiles.visit(f);
-        self.sub_tiles.visit(f);
-        self.encoder.visit(f);
-        self.heads.visit(f);
-    }
-
-    fn visit_mut<'a>(&'a mut self, f: &mut dyn FnMut(Role, &'a mut Parameter)) {
-        self.tiles.visit_mut(f);
-        self.sub_tiles.visit_mut(f);
-        self.encoder.visit_mut(f);
-        self.heads.visit_mut(f);
-    }
-}
+module!(ZoomIn {; tiles, sub_tiles, encoder, heads });
 
 const OP: &str = "zoom_in";
 
