@@ -3,6 +3,7 @@
 //! streams do when in `streams.rs`, what a capture keeps and refuses in `graphs.rs`.
 
 mod accesses;
+mod bench;
 mod driver;
 mod graphs;
 mod streams;

@@ -1,11 +1,13 @@
 //! Captures: what is asked of a captured stream is done when the graph is launched, as often as it is, in an order that its
 //! edges allow; what a GPU's driver refuses in a capture is refused.
 
-use super::{DRIVER, driver::*};
+use super::{
+    DRIVER,
+    bench::{Bench, WORDS, in_every_order},
+    driver::*,
+};
 use std::sync::PoisonError;
 
-const WORDS: usize = 100;
-const NON_BLOCKING: usize = 1;
 const THREAD_LOCAL: usize = 1;
 const RELAXED: usize = 2;
 
@@ -16,49 +18,7 @@ const UNJOINED: i32 = 904;
 const ISOLATION: i32 = 905;
 const CAPTURED_EVENT: i32 = 907;
 
-/// Two streams, two events, and three buffers on the device that hold 1, 2 and 3.
-struct Bench<'a> {
-    driver: &'a Driver,
-    streams: [usize; 2],
-    events: [usize; 2],
-    buffers: [usize; 3],
-}
-
-impl<'a> Bench<'a> {
-    fn new(driver: &'a Driver) -> Self {
-        let made = |name: &str, flags: usize| {
-            let mut made = 0_usize;
-            assert_eq!(driver.call(name, &[(&raw mut made).addr(), flags]), SUCCESS);
-            made
-        };
-        Bench {
-            driver,
-            streams: [0; 2].map(|_| made("cuStreamCreate", NON_BLOCKING)),
-            events: [0; 2].map(|_| made("cuEventCreate", 2)),
-            buffers: [1, 2, 3].map(|value| driver.upload(&[value; WORDS])),
-        }
-    }
-
-    fn call(&self, name: &str, arguments: &[usize]) -> i32 {
-        self.driver.call(name, arguments)
-    }
-
-    fn fill(&self, stream: usize, buffer: usize, value: usize) {
-        let arguments = [self.buffers[buffer], value, WORDS, self.streams[stream]];
-        assert_eq!(self.call("cuMemsetD32Async", &arguments), SUCCESS);
-    }
-
-    fn copy(&self, stream: usize, to: usize, from: usize) {
-        let arguments = [self.buffers[to], self.buffers[from], 4 * WORDS, self.streams[stream]];
-        assert_eq!(self.call("cuMemcpyDtoDAsync_v2", &arguments), SUCCESS);
-    }
-
-    /// One stream waits for what the other was asked for so far.
-    fn join(&self, event: usize, waiting: usize, other: usize) {
-        assert_eq!(self.call("cuEventRecord", &[self.events[event], self.streams[other]]), SUCCESS);
-        assert_eq!(self.call("cuStreamWaitEvent", &[self.streams[waiting], self.events[event], 0]), SUCCESS);
-    }
-
+impl Bench<'_> {
     fn begin(&self, mode: usize) {
         assert_eq!(self.call("cuStreamBeginCapture_v2", &[self.streams[0], mode]), SUCCESS);
     }
@@ -82,30 +42,6 @@ impl<'a> Bench<'a> {
     fn launch(&self, instance: usize) {
         assert_eq!(self.call("cuGraphLaunch", &[instance, self.streams[1]]), SUCCESS);
     }
-
-    /// What a buffer holds when the second stream is done.
-    fn value(&self, buffer: usize) -> u32 {
-        assert_eq!(self.call("cuStreamSynchronize", &[self.streams[1]]), SUCCESS);
-        let words = self.driver.download(self.buffers[buffer], WORDS);
-        assert!(words.iter().all(|word| *word == words[0]));
-        words[0]
-    }
-}
-
-/// The results of a program in every order of the streams, many times where chance has a part.
-fn in_every_order<T>(program: impl Fn(&Bench) -> T) -> Vec<T> {
-    let driver = DRIVER.lock().unwrap_or_else(PoisonError::into_inner);
-    driver.enter();
-    let mut results = Vec::new();
-    for (order, times) in [("eager", 1), ("late", 1), ("shuffled:3", 40)] {
-        // SAFETY: the lock keeps other users of the variable out.
-        unsafe { std::env::set_var("FOVEATE_EMULATOR_STREAMS", order) };
-        results.extend((0..times).map(|_| program(&Bench::new(&driver))));
-        assert_eq!(driver.call("cuCtxSynchronize", &[]), SUCCESS);
-    }
-    // SAFETY: the same invariant as of the block above holds here.
-    unsafe { std::env::remove_var("FOVEATE_EMULATOR_STREAMS") };
-    results
 }
 
 #[test]
@@ -115,12 +51,12 @@ fn a_graph_is_done_when_launched_and_as_often() {
         bench.copy(0, 1, 0);
         bench.fill(0, 0, 9);
         let instance = bench.instance(bench.end().unwrap());
-        let before = [bench.value(0), bench.value(1)];
+        let before = [bench.value(1, 0), bench.value(1, 1)];
         bench.launch(instance);
-        let once = [bench.value(0), bench.value(1)];
+        let once = [bench.value(1, 0), bench.value(1, 1)];
         bench.fill(1, 0, 5);
         bench.launch(instance);
-        let twice = [bench.value(0), bench.value(1)];
+        let twice = [bench.value(1, 0), bench.value(1, 1)];
         assert_eq!(bench.call("cuGraphExecDestroy", &[instance]), SUCCESS);
         [before, once, twice]
     });
@@ -145,7 +81,7 @@ fn nodes_keep_their_edges_and_no_more() {
             bench.copy(0, 2, 1);
             let instance = bench.instance(bench.end().unwrap());
             bench.launch(instance);
-            bench.value(2)
+            bench.value(1, 2)
         })
     };
     assert!(program(true).iter().all(|&value| value == 7));
@@ -195,7 +131,7 @@ fn what_would_wait_is_refused_and_spoils_the_capture() {
             },
             ISOLATION,
         );
-        bench.value(0)
+        bench.value(1, 0)
     });
     assert!(codes.iter().all(|&value| value == 1), "nothing of a spoiled capture is done");
 }
@@ -208,7 +144,7 @@ fn streams_that_were_not_joined_are_refused() {
         bench.join(0, 1, 0);
         bench.fill(1, 1, 7);
         assert_eq!(bench.end(), Err(UNJOINED));
-        assert_eq!(bench.value(1), 2);
+        assert_eq!(bench.value(1, 1), 2);
     });
 }
 
