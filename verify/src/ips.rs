@@ -25,9 +25,9 @@ const GRADIENT: f64 = 1e-2;
 /// Tolerance of all gradients as one vector.
 const ALL_GRADIENTS: f64 = 1e-3;
 /// Tolerances with rounded products, of one parameter's gradient and of all as one vector: against gross errors alone, since
-/// the rule is to report them. The smallest gradients are lost in rounding: in f16 the worst parameter is 0.1 off, all as
-/// one vector 0.002; bf16 has an eighth of the digits' resolution.
-const ROUNDED: [f64; 2] = [0.5, 0.2];
+/// the rule is to report them. The smallest gradients are lost in rounding. Seen in the recorded network: TF32 0.08 and 0.002,
+/// f16 0.10 and 0.002, bf16 0.18 and 0.011.
+const ROUNDED: [f64; 2] = [0.4, 0.03];
 
 pub(crate) fn replay(case: &Case, device: &Device, to: &mut Comparison) -> Result<()> {
     let mut net = Ips::new(config(case)?, device, &mut Rng::new(0))?;
