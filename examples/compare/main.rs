@@ -10,23 +10,17 @@ mod table;
 use arguments::{Arguments, Plan};
 use clap::Parser;
 use foveate::{
-    Device, Error, Result, Rng,
-    checkpoint::write_whole,
-    plot,
+    Device, Result, Rng, plot,
     train::{Trainer, evaluate},
 };
-use foveate_examples::{Interrupt, Log, Shown, SystemName, WithSystem, attention_maps, device, train};
-use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
+use foveate_examples::{
+    Interrupt, Log, RunFolder, Shown, SystemName, WithSystem, attention_maps, device, exit_code,
+};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 use table::{Row, Table};
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Arguments::parse()))
 }
 
 fn run(a: &Arguments) -> Result<()> {
@@ -84,35 +78,23 @@ impl WithSystem for One<'_> {
     type Output = Option<Row>;
 
     fn with<S: Shown>(self, net: S) -> Result<Option<Row>> {
-        let folder = folder(self.plan, self.system, self.seed);
-        let (done, checkpoint) = (folder.join("result.csv"), folder.join("checkpoint.safetensors"));
-        let train_data = self.plan.data.training(self.seed, 1)?;
+        let (train_data, test) = (self.plan.data.training(self.seed, 1)?, self.plan.data.test()?);
         let settings = self.plan.train(self.seed);
-        // What the row was measured with: a finished run of other settings is not taken for this one.
-        let about = format!("{}; {settings:?}; {}", net.description(), train_data.description());
-        if done.exists() {
-            return Row::read(&done, &about).map(Some);
+        let path = folder(self.plan, self.system, self.seed);
+        let folder = RunFolder::new(path, &net, &settings, [&*train_data, &*test]);
+        if let Some(fields) = folder.finished()? {
+            return Row::read(&fields, folder.path()).map(Some);
         }
-        fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
         println!("{} with seed {}: {} parameters", self.system.name(), self.seed, net.size());
         let memory = [1, 2].map(|scale| self.peak_of_a_step(net.clone(), scale));
         let [memory, memory_double] = memory;
-        let mut trainer = Trainer::new(net, settings, &*train_data)?;
-        let mut log = Log::default();
-        if checkpoint.exists() {
-            trainer.resume(&checkpoint)?;
-            log = Log::read(&folder.join("training.csv"), trainer.steps_done())?;
-        }
-        let stop = trainer.steps();
-        train(&mut trainer, &*train_data, &mut log, stop, self.interrupt, &folder)?;
-        if trainer.steps_done() < stop {
+        let Some((net, _)) = folder.train(net, settings, &*train_data, self.interrupt)? else {
             return Ok(None);
-        }
-        let (net, test) = (trainer.into_net(), self.plan.data.test()?);
+        };
         let begun = Instant::now();
         let accuracy = evaluate(&net, &*test, self.plan.batch, self.seed, |_| true)?;
         let milliseconds = begun.elapsed().as_secs_f64() * 1e3 / accuracy.images as f64;
-        attention_maps(&net, &*test, &folder)?;
+        attention_maps(&net, &*test, folder.path())?;
         let row = Row {
             system: self.system.name(),
             seed: self.seed,
@@ -122,7 +104,7 @@ impl WithSystem for One<'_> {
             memory_double: memory_double?,
             milliseconds,
         };
-        write_whole(&done, row.text(&about).as_bytes())?;
+        folder.finish(&row.fields())?;
         Ok(Some(row))
     }
 }

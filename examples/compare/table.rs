@@ -1,8 +1,9 @@
 //! The table of a comparison, as Markdown and CSV, and the rows of finished runs.
 
 use crate::arguments::Plan;
-use foveate::{Error, Result, checkpoint::write_whole, train::Target};
-use std::{collections::HashMap, fs, path::Path};
+use foveate::{Error, Result, checkpoint::write_whole};
+use foveate_examples::{most_frequent, percent};
+use std::path::Path;
 
 /// What one run of a system gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +22,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn fields(&self) -> String {
+    /// The row as its run's folder keeps it.
+    pub(crate) fn fields(&self) -> String {
         let accuracy: Vec<String> = self.accuracy.iter().map(f64::to_string).collect();
         let (macs, flops) = (self.macs, 2 * self.macs);
         let [system, memory, double] =
@@ -30,21 +32,9 @@ impl Row {
         format!("{system},{},{macs},{flops},{memory},{double},{time},{}", self.seed, accuracy.join(","))
     }
 
-    /// The row as its run's folder keeps it: what it is about, and its fields.
-    pub(crate) fn text(&self, about: &str) -> String {
-        format!("{about}\n{}\n", self.fields())
-    }
-
-    /// The row that [`Row::text`] wrote for the same run.
-    pub(crate) fn read(path: &Path, about: &str) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        let Some((then, fields)) = text.split_once('\n') else {
-            return Err(Error::file(path, "is no result of a run"));
-        };
-        if then != about {
-            return Err(Error::file(path, "is of a run with other settings: use another --out"));
-        }
-        let fields: Vec<&str> = fields.trim().split(',').collect();
+    /// The row that [`Row::fields`] wrote into a folder.
+    pub(crate) fn read(fields: &str, folder: &Path) -> Result<Self> {
+        let fields: Vec<&str> = fields.split(',').collect();
         let row = || {
             let number = |at: usize| fields.get(at)?.parse::<f64>().ok();
             Some(Row {
@@ -57,7 +47,7 @@ impl Row {
                 accuracy: (7..fields.len()).map(number).collect::<Option<_>>()?,
             })
         };
-        row().ok_or_else(|| Error::file(path, "is no result of a run"))
+        row().ok_or_else(|| Error::file(folder, "holds no result of a comparison"))
     }
 }
 
@@ -71,21 +61,9 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table. Guessing is always answering what is most frequent among the test images.
     pub(crate) fn new(plan: &Plan) -> Result<Self> {
-        let test = plan.data.test()?;
-        let mut answers: Vec<HashMap<String, usize>> = vec![HashMap::new(); plan.tasks.len()];
-        for index in 0..test.len() {
-            for (seen, target) in answers.iter_mut().zip(test.example(index)?.targets) {
-                let answer = match target {
-                    Target::Class(class) => class.to_string(),
-                    Target::Classes(classes) => format!("{classes:?}"),
-                };
-                *seen.entry(answer).or_default() += 1;
-            }
-        }
-        let most = |seen: &HashMap<String, usize>| seen.values().copied().max().unwrap_or(0) as f64;
         Ok(Table {
             tasks: plan.tasks.iter().map(|task| task.name.clone()).collect(),
-            chance: answers.iter().map(|seen| most(seen) / test.len() as f64).collect(),
+            chance: most_frequent(&*plan.data.test()?)?,
             rows: Vec::new(),
         })
     }
@@ -130,13 +108,8 @@ impl Table {
     fn line(&self, system: &str, rows: &[&Row]) -> String {
         let mean = |of: &dyn Fn(&Row) -> f64| rows.iter().map(|row| of(row)).sum::<f64>() / rows.len() as f64;
         let accuracy = |task: usize| {
-            let of = |row: &Row| 100.0 * row.accuracy.get(task).copied().unwrap_or(f64::NAN);
-            let middle = mean(&of);
-            let squares: f64 = rows.iter().map(|row| (of(row) - middle).powi(2)).sum();
-            match rows.len() {
-                1 => format!("{middle:.1}"),
-                n => format!("{middle:.1} ± {:.1}", (squares / (n as f64 - 1.0)).sqrt()),
-            }
+            let of = |row: &&Row| row.accuracy.get(task).copied().unwrap_or(f64::NAN);
+            percent(&rows.iter().map(of).collect::<Vec<_>>())
         };
         let accuracies: Vec<String> = (0..self.tasks.len()).map(accuracy).collect();
         let macs = mean(&|row| row.macs as f64) / 1e6;

@@ -13,17 +13,13 @@ use foveate::{
     data::{MegapixelMnist, Mnist, Split},
     train::{Accuracy, Trainer, evaluate},
 };
-use foveate_examples::{Interrupt, Log, Progress, Shown, WithSystem, attention_maps, device, digits, train};
+use foveate_examples::{
+    Interrupt, Log, Progress, Shown, WithSystem, attention_maps, device, digits, exit_code, train,
+};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Arguments::parse()))
 }
 
 fn run(a: &Arguments) -> Result<()> {

@@ -30,6 +30,13 @@ impl Log {
         means
     }
 
+    /// The share right of a task over the last `steps` steps; NaN where there is no row.
+    pub fn right(&self, task: usize, steps: usize) -> f64 {
+        let last = &self.rows[self.rows.len().saturating_sub(steps)..];
+        let right = last.iter().filter_map(|(_, _, right)| right.get(task));
+        right.map(|share| f64::from(*share)).sum::<f64>() / last.len() as f64
+    }
+
     /// The loss and the shares of right answers of late, for a progress bar.
     pub fn message(&self, tasks: &[Task]) -> String {
         let means = self.smoothed(self.rows.len());

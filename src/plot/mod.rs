@@ -4,4 +4,4 @@ mod attention;
 mod curves;
 
 pub use attention::{attention_map, heat_map, viridis};
-pub use curves::{Series, curves};
+pub use curves::{Panel, Series, curves, panels};
