@@ -20,6 +20,9 @@
 
 pub mod check;
 pub mod checkpoint;
+#[cfg(test)]
+#[cfg(feature = "data")]
+mod claims;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;

@@ -124,7 +124,11 @@ fn draw(area: &DrawingArea<BitMapBackend, Shift>, panel: &Panel, marks: bool) ->
         let (low, high) = points()
             .flat_map(value)
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-        if low < high { low..high } else { 0.0..1.0 }
+        match (low < high, low.is_finite()) {
+            (true, _) => low..high,
+            (_, true) => low - 0.5..low + 0.5,
+            _ => 0.0..1.0,
+        }
     };
     let (xs, ys) = (range(|p| [p[0]; 2]), range(|p| [p[1] - p[2], p[1] + p[2]]));
     let [beside, above] = [if marks { (xs.end - xs.start) * 0.03 } else { 0.0 }, (ys.end - ys.start) * 0.05];
