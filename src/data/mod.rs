@@ -4,7 +4,8 @@
 //! with its two in-memory images [`DenseImage`] and [`SparseImage`], and [`PatchGrid`].
 //!
 //! With the feature `data`: the IDX files of MNIST ([`idx`]), a generator of handwritten-like digits for machines that
-//! do not have them ([`strokes`]), the noise patterns ([`noise`]) and the Megapixel MNIST generator ([`megapixel`]).
+//! do not have them ([`strokes`]), the noise patterns ([`noise`]), the Megapixel MNIST generator ([`megapixel`]), and
+//! resizing ([`bilinear`]) and random variation ([`augment`]) of images for training.
 //! A generated image is a [`SparseImage`], a few hundred kilobytes for 1500 × 1500 pixels; no image is ever a float tensor.
 //!
 //! ```
@@ -27,15 +28,21 @@
 //! # Ok::<(), foveate::Error>(())
 //! ```
 
+mod masked;
 mod region;
 mod source;
 mod sparse;
 mod view;
 
+pub use masked::Masked;
 pub use region::Region;
 pub use source::{DenseImage, Overlap, PatchGrid, PatchSource, Window};
 pub use sparse::{SparseBuilder, SparseImage};
 
+#[cfg(feature = "data")]
+pub mod augment;
+#[cfg(feature = "data")]
+pub mod bilinear;
 #[cfg(feature = "data")]
 mod compose;
 #[cfg(feature = "data")]
@@ -71,6 +78,7 @@ pub mod strokes;
 
 #[cfg(feature = "data")]
 pub use {
+    augment::Augmentation,
     digits::{DIGIT_SIDE, Digits},
     idx::Mnist,
     labels::Labels,

@@ -120,6 +120,12 @@ pub trait PatchSource: Send + Sync {
         None
     }
 
+    /// Where in the image that is which is to be found, if it is known: an image of one channel and the same size, zero
+    /// elsewhere ([`Masked`](super::Masked)).
+    fn mask(&self) -> Option<&dyn PatchSource> {
+        None
+    }
+
     /// Writes a view of the whole image at `size` [h, w] as (C, h, w) into `out`, every pixel between 0 and 1: the mean of
     /// the area it covers, as [`resize`](crate::ops::resize()) by [`Area`](crate::ops::ResizeMode::Area) makes it. Takes
     /// about a megabyte for the block of pixels at hand, however large the image.
@@ -182,6 +188,9 @@ macro_rules! forward {
             }
             fn in_memory(&self) -> Option<&[u8]> {
                 (**self).in_memory()
+            }
+            fn mask(&self) -> Option<&dyn PatchSource> {
+                (**self).mask()
             }
             fn view(&self, size: [usize; 2], out: &mut [f32]) -> Result<()> {
                 (**self).view(size, out)

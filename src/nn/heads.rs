@@ -16,8 +16,8 @@ pub enum Activation {
     Sigmoid,
 }
 
-/// A task: its name, number of classes and activation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A task: its name, number of classes, activation, and how much each class counts.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// Name, as in checkpoints: `output_layers.NAME`.
     pub name: String,
@@ -25,12 +25,55 @@ pub struct Task {
     pub classes: usize,
     /// Activation.
     pub activation: Activation,
+    /// What each class counts in the loss, one number per class; none: all count alike ([`Task::weighted`]).
+    pub weights: Vec<f32>,
 }
 
 impl Task {
-    /// A task.
+    /// A task whose classes count alike.
     pub fn new(name: &str, classes: usize, activation: Activation) -> Self {
-        Task { name: name.into(), classes, activation }
+        Task { name: name.into(), classes, activation, weights: Vec::new() }
+    }
+
+    /// The same task with a weight per class, by which the losses of a softmax task's images are multiplied, each by the
+    /// weight of its class, and those of a sigmoid task's classes. The loss is their sum, divided by the number of images (and
+    /// of classes) all the same, as Keras has it for Attention Sampling's speed limits; PyTorch divides by the
+    /// sum of the weights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for another number of weights than classes, or one that is negative or not finite.
+    pub fn weighted(self, weights: &[f32]) -> Result<Self> {
+        if weights.len() != self.classes || weights.iter().any(|weight| !weight.is_finite() || *weight < 0.0)
+        {
+            let what = format!("{weights:?} for {} classes of {}", self.classes, self.name);
+            return Err(Error::argument("class weights", format!("{what}: one each, finite and at least 0")));
+        }
+        Ok(Task { weights: weights.to_vec(), ..self })
+    }
+
+    /// The same task with the weights by which classes that have `counts` images all count alike: `(1 / C) / (count / all)`.
+    ///
+    /// ```
+    /// use foveate::nn::{Activation, Task};
+    /// // The training images of the speed limits: no sign, 50, 70, 80 (Katharopoulos and Fleuret, ICML 2019).
+    /// let task = Task::new("sign", 4, Activation::Softmax).balanced(&[486, 79, 123, 59])?;
+    /// assert_eq!(task.weights.iter().map(|w| (w * 1e3).round() / 1e3).collect::<Vec<_>>(), [0.384, 2.364, 1.518, 3.165]);
+    /// # Ok::<(), foveate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Task::weighted`]; a class without images.
+    pub fn balanced(self, counts: &[usize]) -> Result<Self> {
+        if let Some(class) = counts.iter().position(|&count| count == 0) {
+            let what = format!("class {class} of {} has no image to weigh it by", self.name);
+            return Err(Error::argument("class weights", what));
+        }
+        let all: usize = counts.iter().sum();
+        let share = all as f64 / counts.len().max(1) as f64;
+        let weights: Vec<f32> = counts.iter().map(|&count| (share / count as f64) as f32).collect();
+        self.weighted(&weights)
     }
 
     /// The four tasks of Megapixel MNIST, in the order of their queries.
@@ -41,9 +84,26 @@ impl Task {
 
     /// Loss of probabilities (B, C) against labels: i32 (B) for softmax tasks, f32 (B, C) of zeros and ones for sigmoid.
     pub fn loss(&self, probabilities: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        let (weights, mean) = (&self.weights, ops::Reduction::Mean);
         match self.activation {
-            Activation::Softmax => ops::nll(probabilities, labels, None, 1e-6, ops::Reduction::Mean),
-            Activation::Sigmoid => ops::bce(probabilities, labels, ops::Reduction::Mean),
+            Activation::Softmax if weights.is_empty() => ops::nll(probabilities, labels, None, 1e-6, mean),
+            Activation::Sigmoid if weights.is_empty() => ops::bce(probabilities, labels, mean),
+            Activation::Softmax => {
+                let weights = Tensor::from_slice(weights, [weights.len()], &probabilities.device())?;
+                let sum = ops::nll(probabilities, labels, Some(&weights), 1e-6, ops::Reduction::Sum)?;
+                let images = probabilities.dims().first().copied().unwrap_or(1);
+                ops::scale(&sum, 1.0 / images.max(1) as f64, 0.0)
+            }
+            Activation::Sigmoid => {
+                let column = |x: &Tensor, class: usize| ops::narrow(x, -1, class..class + 1);
+                let mut total: Option<Tensor> = None;
+                for (class, weight) in weights.iter().enumerate() {
+                    let loss = ops::bce(&column(probabilities, class)?, &column(labels, class)?, mean)?;
+                    let loss = ops::scale(&loss, f64::from(*weight) / weights.len() as f64, 0.0)?;
+                    total = Some(total.map_or(Ok(loss.clone()), |total| ops::add(&total, &loss))?);
+                }
+                total.ok_or_else(|| Error::argument("loss", "a task without classes has no loss"))
+            }
         }
     }
 

@@ -6,6 +6,22 @@
 //! the best M. The network then learns from those M alone. Scores are softmax-normalised over the candidates of the
 //! moment, so the result depends on the chunks and their order: this is the published algorithm, not a top-M over all
 //! patches. Only logits are carried from chunk to chunk; memory does not depend on the size of the image.
+//!
+//! ```text
+//! image (C, H, W) ── grid of N patches, shuffled
+//!   │                  │ I at a time, without gradient, evaluation mode
+//!   │                encoder ── features ── cross-attention scores of M kept + I new ── the best M ─┐
+//!   │                                               ▲───────────────────────────────────────────────┘
+//!   │ the M chosen, read again                                                   (⌈(N − M) / I⌉ times)
+//! patches (M, C, ph, pw) ── encoder, with gradient ── features (M, D) + positions
+//!                                                       │ cross-attention, one query per task (T, D)
+//!                                                     a linear layer per task ── probabilities
+//! ```
+//!
+//! **What differs from the published code, and why.** Each patch is encoded once and its logits are kept, where the code encodes
+//! and keeps embeddings and computes logits of kept patches again at every merge: the scores are the same. Equal
+//! scores go to the candidate that stands earlier, which PyTorch leaves open. Constant patches may be encoded once each
+//! ([`IpsConfig::elide_constant`]). A selection's indices are those of the grid; the code's are of the shuffled order.
 
 #[cfg(feature = "cuda")]
 mod on_cuda;

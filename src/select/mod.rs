@@ -23,4 +23,4 @@ pub use mil::{AggregatorConfig, Mil, MilConfig, MilPrediction};
 pub use score::{PatchPixels, Scorer, ScorerConfig};
 pub use shuffle::Shuffle;
 pub use system::{Learned, Moment, System};
-pub use zoom_in::{DrawnTile, ZoomIn, ZoomInConfig, ZoomInPrediction};
+pub use zoom_in::{DrawnTile, ZoomIn, ZoomInConfig, ZoomInPrediction, ZoomInPretraining};

@@ -1,7 +1,7 @@
 //! Batches made ahead of the steps that learn from them, on a thread of their own, so that a device does not wait for the
 //! host to draw, read or decode images.
 
-use super::{Dataset, Example, StepReport, TrainConfig, Trainer, dataset::examples};
+use super::{Dataset, Example, StepReport, TrainConfig, Trainer, dataset::draws};
 use crate::{
     Rng,
     error::{Error, Result},
@@ -98,14 +98,14 @@ impl<S: System> Trainer<S> {
         mut each: impl FnMut(&mut Self, &StepReport) -> Result<ControlFlow<()>>,
     ) -> Result<Pace> {
         let steps = self.steps_done()..until.min(self.steps());
-        let mut order = self.order();
+        let (mut order, seed) = (self.order(), self.seed());
         let (give, take) = sync_channel::<Result<Vec<Example>>>(READY);
         thread::scope(|scope| {
             let ahead = steps.clone();
             let make = move || {
                 for step in ahead {
                     let indices = order.of_step(step);
-                    let batch = crate::cpu::in_pool(|| examples(data, &indices));
+                    let batch = crate::cpu::in_pool(|| draws(data, &indices, [seed, step as u64]));
                     // The other side is gone when the run was ended.
                     let failed = batch.is_err();
                     if give.send(batch).is_err() || failed {

@@ -1,7 +1,7 @@
 //! Examples: an image to read patches from, and what is true of it.
 
 use crate::{
-    Device, Tensor,
+    Device, Rng, Tensor,
     data::PatchSource,
     error::{Error, Result},
     nn::{Activation, Targets, Task},
@@ -38,6 +38,13 @@ pub trait Dataset: Send + Sync {
     /// Example `index`, always the same for the same index.
     fn example(&self, index: usize) -> Result<Example>;
 
+    /// Example `index` as training sees it at one step: varied at random by `rng`, which the trainer makes anew from its seed
+    /// and the step, so that a resumed training draws the same; unvaried by default ([`Augmented`](crate::train::Augmented)).
+    fn draw(&self, index: usize, rng: &mut Rng) -> Result<Example> {
+        let _ = rng;
+        self.example(index)
+    }
+
     /// What tells this data set from others, in one line: a checkpoint holds it, and training does not resume on other
     /// data. Empty where nothing is known.
     fn description(&self) -> String {
@@ -48,6 +55,14 @@ pub trait Dataset: Send + Sync {
 /// The examples `indices`, made on all threads.
 pub(super) fn examples(data: &dyn Dataset, indices: &[usize]) -> Result<Vec<Example>> {
     indices.par_iter().map(|&index| data.example(index)).collect()
+}
+
+/// The examples `indices` of step `step` of a training of `seed`, made on all threads.
+pub(super) fn draws(data: &dyn Dataset, indices: &[usize], [seed, step]: [u64; 2]) -> Result<Vec<Example>> {
+    // Apart from the streams of steps, epochs and evaluation: a batch has fewer than 2²⁰ images.
+    let rng = |place: usize| Rng::stream(seed, (1 << 63) | (step << 20) | place as u64);
+    let draw = |(place, &index): (usize, &usize)| data.draw(index, &mut rng(place));
+    indices.par_iter().enumerate().map(draw).collect()
 }
 
 #[cfg(feature = "data")]

@@ -3,6 +3,8 @@
 mod ahead;
 mod dataset;
 mod evaluate;
+#[cfg(feature = "data")]
+mod prepared;
 #[cfg(test)]
 mod systems;
 #[cfg(test)]
@@ -11,5 +13,7 @@ mod trainer;
 
 pub use ahead::Pace;
 pub use dataset::{Dataset, Example, Target, batch_targets};
-pub use evaluate::{Accuracy, evaluate};
+pub use evaluate::{Accuracy, auc, evaluate};
+#[cfg(feature = "data")]
+pub use prepared::Prepared;
 pub use trainer::{Decay, StepReport, TrainConfig, Trainer};

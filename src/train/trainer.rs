@@ -1,9 +1,9 @@
 //! The training loop of any system, one step at a time.
 //!
 //! A step lets the system learn from a batch and writes the parameters with AdamW, by default with the warm-up and cosine
-//! schedule of Iterative Patch Selection. Everything random in step `s` comes from the stream `(seed, s)`, and the order of epoch `e` from
-//! the stream `(seed, 2³² + e)`, so a run that is stopped and resumed from its checkpoint computes the same bits as one
-//! that was not.
+//! schedule of Iterative Patch Selection. Everything random in step `s` comes from the stream `(seed, s)`, how its images are
+//! varied from the streams `(seed, 2⁶³ + 2²⁰ s …)`, and the order of epoch `e` from the stream `(seed, 2³² + e)`, so a run that is
+//! stopped and resumed from its checkpoint computes the same bits as one that was not.
 
 use crate::{
     DType, Device, Rng, Tape,
@@ -13,7 +13,7 @@ use crate::{
     nn::{Pass, Task},
     optim::{AdamW, Optimizer, StepDecay, WarmupCosine, clip_norm},
     select::{Ips, Learned, Moment, System},
-    train::{Dataset, Example, ahead::Order, batch_targets, dataset::examples},
+    train::{Dataset, Example, ahead::Order, batch_targets, dataset::draws},
 };
 use std::path::Path;
 
@@ -61,6 +61,12 @@ impl TrainConfig {
                 format!("{epochs} epochs of {examples} examples, {batch} per step: each must be at least 1");
             return Err(Error::argument(OP, what));
         }
+        if self.batch >= 1 << 20 {
+            return Err(Error::argument(
+                OP,
+                format!("{} images per step: at most {}", self.batch, (1 << 20) - 1),
+            ));
+        }
         if self.epochs.checked_mul(examples.div_ceil(self.batch)).is_none() || examples > u32::MAX as usize {
             let what =
                 format!("{} epochs of {examples} examples have more steps than can be counted", self.epochs);
@@ -107,8 +113,18 @@ impl TrainConfig {
         }
     }
 
+    /// The setting in which Attention Sampling was published for the speed limits: as for Megapixel MNIST, but batches of 32,
+    /// and a tenth of the rate from epoch 250. Its classes are [balanced](Task::balanced).
+    pub fn speed_limits() -> Self {
+        TrainConfig {
+            batch: 32,
+            decay: Decay::Steps { every: 250, factor: 0.1 },
+            ..TrainConfig::attention_sampling()
+        }
+    }
+
     /// The learning rate of step `step`, counted from 1, of an epoch of `steps_per_epoch`.
-    fn learning_rate(&self, step: usize, steps_per_epoch: usize) -> f64 {
+    pub(super) fn learning_rate(&self, step: usize, steps_per_epoch: usize) -> f64 {
         let cosine = WarmupCosine {
             peak: self.learning_rate,
             steps_per_epoch,
@@ -255,6 +271,11 @@ impl<S: System> Trainer<S> {
         self.order.of_step(self.step)
     }
 
+    /// The seed of everything random.
+    pub(super) fn seed(&self) -> u64 {
+        self.config.seed
+    }
+
     /// The order of all steps' examples.
     pub(super) fn order(&self) -> Order {
         Order::new(&self.config, self.examples)
@@ -263,7 +284,7 @@ impl<S: System> Trainer<S> {
     /// Draws the next batch from `data` and learns from it; [`Trainer::run`] draws batches ahead.
     pub fn step_on(&mut self, data: &dyn Dataset) -> Result<StepReport> {
         let batch = self.next_batch();
-        self.step(&examples(data, &batch)?)
+        self.step(&draws(data, &batch, [self.seed(), self.step as u64])?)
     }
 
     /// Learns from a batch.

@@ -89,8 +89,28 @@ impl ImageFolder {
         Ok(self)
     }
 
+    /// Opens every image, and gives the data set if all can be read: a damaged file is found before training, not in the middle of
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] naming the list and every image that cannot be read.
+    pub fn complete(self) -> Result<Self> {
+        let list = self.list.clone();
+        let (data, damaged) = self.readable()?;
+        if damaged.is_empty() {
+            return Ok(data);
+        }
+        let named: Vec<String> = damaged.iter().map(Error::to_string).collect();
+        let what = format!("{} of {} images cannot be read", named.len(), data.len() + named.len());
+        Err(Error::file(
+            list,
+            format!("{what} (leave them out by ImageFolder::readable): {}", named.join("; ")),
+        ))
+    }
+
     /// Opens every image, and gives the data set of those that can be read, and the errors of those that cannot, which name
-    /// them. A training that must not stop at a damaged file uses this; one that must not leave any out does not.
+    /// them. A training that must not stop at a damaged file uses this; one that must not leave any out uses [`complete`](Self::complete).
     ///
     /// # Errors
     ///

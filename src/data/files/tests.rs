@@ -317,3 +317,69 @@ fn a_damaged_file_stops_training_or_is_left_out() {
         assert!(ImageFolder::open(&path).unwrap_err().to_string().contains(word), "{bad}");
     }
 }
+
+/// Of 1,000 images ten are damaged, each in its own way. Training stops at the first of them; asked before, it is told all
+/// ten, and goes on without them, or not.
+#[test]
+fn ten_of_a_thousand_files_are_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let name = |index: usize| format!("{index:03}.png");
+    let mut list = String::from("path,label\n");
+    for index in 0..1000 {
+        picture::save_grey(at(&name(index)), [6, 7], &pixels(42, index as u64)).unwrap();
+        list.push_str(&format!("{},{}\n", name(index), ["even", "odd"][index % 2]));
+    }
+    fs::write(at("list.csv"), list).unwrap();
+    let png = fs::read(at(&name(0))).unwrap();
+    let with = |place: usize, bytes: &[u8]| {
+        let mut damaged = png.clone();
+        damaged[place..place + bytes.len()].copy_from_slice(bytes);
+        damaged
+    };
+    let find = |chunk: &[u8]| png.windows(4).position(|four| four == chunk).unwrap();
+    let damage: [(usize, Option<Vec<u8>>); 10] = [
+        (13, None),                                       // absent
+        (99, Some(vec![])),                               // empty
+        (100, Some(png[..20].to_vec())),                  // ends within its header
+        (257, Some(png[..find(b"IDAT") + 8].to_vec())),   // ends within its pixels
+        (300, Some(png[..find(b"IDAT") - 4].to_vec())),   // ends before them
+        (444, Some(with(0, b"GIF89a"))),                  // another magic number
+        (512, Some(with(16, &[0; 4]))),                   // a width of zero
+        (700, Some(with(find(b"IDAT") + 4, &[0xFF; 4]))), // a damaged stream of pixels
+        (801, Some(b"path,label".to_vec())),              // text
+        (999, Some(one_grey_block())),                    // a JPEG by another name
+    ];
+    for (index, bytes) in &damage {
+        match bytes {
+            Some(bytes) => fs::write(at(&name(*index)), bytes).unwrap(),
+            None => fs::remove_file(at(&name(*index))).unwrap(),
+        }
+    }
+    let data = ImageFolder::open(at("list.csv")).unwrap();
+    let net = || {
+        let tasks = vec![Task::new("parity", 2, Activation::Softmax)];
+        let encoder =
+            crate::nn::ResNetConfig { widths: vec![2], blocks: 1, ..crate::nn::ResNetConfig::small(1) };
+        let config = crate::select::CnnConfig { view: None, encoder: EncoderConfig::ResNet(encoder), tasks };
+        crate::select::Cnn::new(config, &Device::Cpu, &mut Rng::new(0)).unwrap()
+    };
+    let train = |data: &ImageFolder| {
+        let config = TrainConfig { batch: 100, epochs: 1, ..TrainConfig::attention_sampling() };
+        let mut trainer = Trainer::new(net(), config, data)?;
+        trainer.run(data, usize::MAX, |_, _| Ok(std::ops::ControlFlow::Continue(())))
+    };
+    let first = train(&data).unwrap_err();
+    assert!(damage.iter().any(|(index, _)| first.to_string().contains(&name(*index))), "{first}");
+    let all = data.clone().complete().unwrap_err().to_string();
+    assert!(all.contains("list.csv") && all.contains("10 of 1000") && !all.contains('\n'), "{all}");
+    let (rest, errors) = data.readable().unwrap();
+    assert_eq!((rest.len(), errors.len()), (990, 10));
+    for ((index, _), error) in damage.iter().zip(&errors) {
+        let Error::File { path, .. } = error else { panic!("{error}") };
+        assert_eq!(path, &at(&name(*index)));
+        assert!(all.contains(&error.to_string()), "{all} lacks {error}");
+    }
+    assert_eq!(train(&rest).unwrap().steps, 10);
+    assert_eq!(rest.complete().unwrap().len(), 990);
+}

@@ -40,6 +40,9 @@ pub struct ZoomInConfig {
     /// The epoch, from 0, with which the contrastive objective begins; none: never. It needs a single task of two
     /// classes, of which 0 means that there is nothing to find.
     pub contrast: Option<usize>,
+    /// Weight of pixel-level supervision ([`ZoomIn::supervision`](crate::select::ZoomIn::supervision)); with any other than 0
+    /// every image of a training needs a mask ([`Masked`](crate::data::Masked)).
+    pub supervision: f64,
 }
 
 impl ZoomInConfig {
@@ -62,6 +65,7 @@ impl ZoomInConfig {
             estimator: Estimator::Unbiased,
             entropy: 1e-5,
             contrast: Some(10),
+            supervision: 0.0,
         }
     }
 
@@ -114,8 +118,9 @@ impl ZoomInConfig {
         if self.contrast.is_some() && !(self.tasks.len() == 1 && self.tasks.iter().all(two)) {
             return refuse("the contrastive objective needs a single softmax task of two classes".into());
         }
-        if !self.entropy.is_finite() {
-            return refuse(format!("the entropy's weight is {}, must be finite", self.entropy));
+        if !self.entropy.is_finite() || !self.supervision.is_finite() {
+            let what = format!("entropy's weight {}, supervision's {}", self.entropy, self.supervision);
+            return refuse(format!("{what}: both must be finite"));
         }
         check_tasks("zoom_in", &self.tasks)?;
         self.encoder.macs(self.patch).map(|_| ())

@@ -23,6 +23,10 @@
 //! where attention is not, must be of class 0. With the share w of images of class 1 the loss is `w L₁ + (1 − w) ((1 − w) L₀
 //! + w L_con)`, each term a mean over its images.
 //!
+//! **Pixel-level supervision.** Where masks of what is to be found are known ([`Masked`](crate::data::Masked)), both attentions may be
+//! drawn towards them ([`ZoomInConfig::supervision`]), and all three networks may be trained first to tell tiles, second views and
+//! sub-tiles that hold some of it from those that do not ([`ZoomInPretraining`]).
+//!
 //! **What differs from the published code, and why.** It adds Gumbel noise to probabilities instead of their logarithms, so
 //! that its sub-tiles are drawn almost uniformly: here they follow B. Its estimator's prefix sums are inclusive, which
 //! leaves the forward pass as it is and makes the gradients wrong. In evaluation it takes the best sub-tiles and tiles from
@@ -35,11 +39,13 @@
 mod config;
 mod contrast;
 mod draws;
+mod pretraining;
 #[cfg(test)]
 mod tests;
 
 pub use config::ZoomInConfig;
 pub use draws::DrawnTile;
+pub use pretraining::ZoomInPretraining;
 
 use crate::{
     Device, Rng, Tensor,
@@ -173,6 +179,11 @@ impl ZoomIn {
     ///
     /// As [`ZoomIn::forward`].
     pub fn attend(&self, images: &Images, pass: &mut Pass) -> Result<Tensor> {
+        ops::softmax(&self.tile_logits(images, pass)?, -1)
+    }
+
+    /// What network a makes of each tile, (B, T), before the softmax.
+    fn tile_logits(&self, images: &Images, pass: &mut Pass) -> Result<Tensor> {
         let [_, height, width] = common_size(OP, images, self.config.tiles.channels)?;
         let [rows, columns] = self.config.grid([height, width]);
         let [h, w] = self.config.tile_view;
@@ -181,7 +192,7 @@ impl ZoomIn {
         let (b, t) = (images.len(), rows * columns);
         let tiles = ops::reshape(&tiles, [b * t, self.config.tiles.channels, h, w])?;
         let logits = ops::global_avg_pool(&self.tiles.forward(&tiles, pass)?)?;
-        ops::softmax(&ops::reshape(&logits, [b, t])?, -1)
+        ops::reshape(&logits, [b, t])
     }
 
     /// Views (B, C, h, w) of `size` of all that `grid` tiles cover of the images.
@@ -321,7 +332,7 @@ impl ZoomIn {
 
     /// The mean squared errors of both attentions against masks of what is to be found, images of the same size whose pixels
     /// are zero elsewhere: that of A against the tiles that hold any of it, plus that of B against the positions of the second
-    /// views that do. To be added to the loss where such masks are known.
+    /// views that do. It is equation (13) of the paper; [`ZoomInConfig::supervision`] adds it to the loss.
     ///
     /// # Errors
     ///
@@ -349,6 +360,15 @@ impl ZoomIn {
             &ops::mse(&prediction.sub_tiles, &within, mean)?,
         )
     }
+}
+
+/// The masks of all images.
+fn masks<'a>(images: &Images<'a>) -> Result<Vec<&'a dyn PatchSource>> {
+    let missing = || {
+        let what = "pixel-level supervision needs a mask of every image: give them as data::Masked";
+        Error::argument(OP, what)
+    };
+    images.iter().map(|&image| image.mask().ok_or_else(missing)).collect()
 }
 
 impl System for ZoomIn {
@@ -388,6 +408,10 @@ impl System for ZoomIn {
         if self.config.entropy != 0.0 {
             regularise(&mut losses, &ops::entropy_term(&prediction.tiles)?, self.config.entropy)?;
             regularise(&mut losses, &ops::entropy_term(&prediction.sub_tiles)?, self.config.entropy)?;
+        }
+        if self.config.supervision != 0.0 {
+            let term = self.supervision(&prediction, &masks(images)?)?;
+            regularise(&mut losses, &term, self.config.supervision)?;
         }
         Ok(Learned { probabilities: prediction.probabilities, losses })
     }

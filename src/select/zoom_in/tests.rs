@@ -151,6 +151,42 @@ fn two_stages_are_unbiased_together() {
     }
 }
 
+/// The published prefix sums, which include a draw's own share: the estimate is the same, but as derivatives of it by the
+/// features they lack w_m a_m, so that in expectation each feature gets less than its probability.
+#[test]
+fn inclusive_prefix_sums_are_not_the_gradient() {
+    let p = [0.1_f64, 0.2, 0.3, 0.4];
+    let f = [1.0_f32, -1.0, 2.0, 0.0];
+    let (mut ours, mut inclusive, mut estimate, mut with_inclusive) = ([0.0; 4], [0.0; 4], 0.0, 0.0);
+    for (first, second) in (0..16).map(|at| (at / 4, at % 4)).filter(|(a, b)| a != b) {
+        let order = [first, second];
+        let chance = p[first] * p[second] / (1.0 - p[first]);
+        let tape = Tape::new();
+        let drawn = Tensor::from_slice(&order.map(|at| p[at] as f32), [1, 2], &Device::Cpu).unwrap();
+        let own = Tensor::from_slice(&order.map(|at| f[at]), [1, 2, 1], &Device::Cpu).unwrap();
+        let own = tape.watch(&own).unwrap();
+        let pooled = ops::expectation(&drawn, &own, false, crate::ops::Estimator::Unbiased).unwrap();
+        estimate += chance * f64::from(pooled.to_vec::<f32>().unwrap()[0]);
+        let grads = tape.backward(&ops::sum_all(&pooled).unwrap()).unwrap();
+        for (at, gradient) in order.iter().zip(grads.of(&own).unwrap().to_vec::<f32>().unwrap()) {
+            ours[*at] += chance * f64::from(gradient);
+        }
+        let (mut before, mut mass) = (0.0, 0.0);
+        for (m, &at) in order.iter().enumerate() {
+            before += p[at] * f64::from(f[at]);
+            mass += p[at];
+            with_inclusive += chance * 0.5 * (before + (1.0 - mass) * f64::from(f[at]));
+            let later = (order.len() - 1 - m) as f64;
+            inclusive[at] += chance * 0.5 * ((1.0 - mass) + p[at] * later);
+        }
+    }
+    assert!((estimate - 0.5).abs() < 1e-6 && (with_inclusive - 0.5).abs() < 1e-12);
+    for at in 0..4 {
+        assert!((ours[at] - p[at]).abs() < 1e-6, "{ours:?}");
+        assert!(inclusive[at] < p[at] - 0.01, "{inclusive:?}");
+    }
+}
+
 /// Tiles follow A, and sub-tiles follow B: noise is added to logarithms of probabilities.
 #[test]
 fn sub_tiles_are_drawn_by_both_attentions() {
@@ -271,6 +307,94 @@ fn masks_supervise_both_attentions() {
     assert!(net.supervision(&looked, &refs(&masks)[..1]).is_err());
 }
 
+/// Noise of the image's own size, with a bright square in every other image, and its mask.
+struct Squares {
+    masked: bool,
+}
+
+impl crate::train::Dataset for Squares {
+    fn len(&self) -> usize {
+        32
+    }
+
+    fn example(&self, index: usize) -> Result<crate::train::Example> {
+        let mut rng = Rng::stream(3, index as u64);
+        let (class, row, column) = (index % 2, rng.below(20) as usize, rng.below(20) as usize);
+        let bright = |at: usize| {
+            class == 1 && at / 32 >= row && at / 32 < row + 12 && at % 32 >= column && at % 32 < column + 12
+        };
+        let pixels = (0..1024).map(|at| rng.below(60) as u8 + 180 * u8::from(bright(at))).collect();
+        let image: Box<dyn PatchSource> = Box::new(DenseImage::new([1, 32, 32], pixels)?);
+        let mask = DenseImage::new([1, 32, 32], (0..1024).map(|at| u8::from(bright(at))).collect())?;
+        let image =
+            if self.masked { Box::new(crate::data::Masked::new(image, Box::new(mask))?) } else { image };
+        Ok(crate::train::Example { image, targets: vec![crate::train::Target::Class(class as u32)] })
+    }
+}
+
+fn of_squares(supervision: f64) -> ZoomIn {
+    let sizes = ZoomInConfig { tile: [8, 8], tile_view: [4, 4], sub_view: [4, 4], patch: [6, 6], ..small() };
+    new(ZoomInConfig { samples: 4, supervision, ..sizes })
+}
+
+fn of_training(epochs: usize) -> crate::train::TrainConfig {
+    let base = crate::train::TrainConfig::attention_sampling();
+    crate::train::TrainConfig { epochs, batch: 8, learning_rate: 1e-2, ..base }
+}
+
+/// Mean attention of the tiles that hold something, over that of all, in images that have it.
+fn attention_on_squares(net: &ZoomIn) -> f64 {
+    let (mut on, mut count) = (0.0, 0.0);
+    for index in (1..32).step_by(2) {
+        let image = crate::train::Dataset::example(&Squares { masked: true }, index).unwrap().image;
+        let a = net.attend(&[&*image], &mut Pass::evaluation()).unwrap().to_vec::<f32>().unwrap();
+        let mask = net.covering(&[image.mask().unwrap()], [4, 4], [4, 4]).unwrap().to_vec::<f32>().unwrap();
+        for (a, _) in a.iter().zip(mask).filter(|(_, mask)| *mask > 0.0) {
+            (on, count) = (on + f64::from(*a) * 16.0, count + 1.0);
+        }
+    }
+    on / count
+}
+
+#[test]
+fn masks_draw_attention_in_training() {
+    let trained = |supervision: f64| {
+        let data = Squares { masked: true };
+        let mut trainer = crate::train::Trainer::new(of_squares(supervision), of_training(6), &data).unwrap();
+        while trainer.steps_done() < trainer.steps() {
+            trainer.step_on(&data).unwrap();
+        }
+        attention_on_squares(trainer.net())
+    };
+    let (with, without) = (trained(30.0), attention_on_squares(&of_squares(0.0)));
+    assert!(with > 1.5 && with > without + 0.4, "{with} times the mean, at first {without}");
+    let data = Squares { masked: false };
+    let mut trainer = crate::train::Trainer::new(of_squares(1.0), of_training(1), &data).unwrap();
+    assert!(trainer.step_on(&data).unwrap_err().to_string().contains("data::Masked"));
+}
+
+#[test]
+fn parts_learn_from_masks_before_the_whole() {
+    let data = Squares { masked: true };
+    let first = ZoomInPretraining::new(of_squares(0.0), &mut Rng::new(1)).unwrap();
+    let mut trainer = crate::train::Trainer::new(first, of_training(12), &data).unwrap();
+    let mut losses = Vec::new();
+    while trainer.steps_done() < trainer.steps() {
+        losses.push(trainer.step_on(&data).unwrap().loss);
+    }
+    let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+    let (begun, ended) = (mean(&losses[..4]), mean(&losses[losses.len() - 4..]));
+    assert!(ended < 0.6 * begun, "{begun} at first, {ended} at last");
+    let accuracy = crate::train::evaluate(trainer.net(), &data, 8, 0, |_| true).unwrap();
+    assert!(accuracy.of(0) > 0.9, "{}", accuracy.of(0));
+    let net = trainer.into_net().into_net();
+    assert_eq!(net.parameters().len(), of_squares(0.0).parameters().len());
+    assert!(attention_on_squares(&net) > 1.5);
+    let tasks = vec![Task::new("a", 3, Activation::Softmax)];
+    let other = new(ZoomInConfig { tasks, ..of_squares(0.0).config().clone() });
+    assert!(ZoomInPretraining::new(other, &mut Rng::new(1)).is_err());
+}
+
 /// Ten sub-tiles through the LeNet set are 236 million multiply-adds, nearly all of the 0.24 billion of the paper.
 #[test]
 fn published_networks_have_the_published_costs() {
@@ -296,6 +420,7 @@ fn misuse_is_a_typed_error() {
         ZoomInConfig { contrast: Some(0), tasks: task(3), ..small() },
         ZoomInConfig { tasks: vec![], ..small() },
         ZoomInConfig { entropy: f64::INFINITY, ..small() },
+        ZoomInConfig { supervision: f64::NAN, ..small() },
     ] {
         assert!(matches!(refused(config), Error::Argument { .. }));
     }
