@@ -1,7 +1,7 @@
 //! The truncated ResNet-18 on patches of 1×50×50: evaluation, by the packed encoder on the CPU and layer by layer on a
 //! GPU, and one training step on a tape.
 
-use crate::support::{Call, Case, between, bytes, device, fill, many, one};
+use crate::support::{Call, Case, between, byte_tensor, device, fill, many, one};
 use foveate::{
     Device, Precision, Result, Rng, Tape, Tensor,
     cpu::{PackedEncoder, Patches, Pixels},
@@ -38,15 +38,13 @@ fn evaluation(count: usize) -> Result<Call> {
 
 /// The same from bytes, with all that follows a convolution done in it: what selection runs on a GPU.
 fn fused(count: usize) -> Result<Call> {
-    let pixels = bytes("patches", count * SIDE * SIDE);
-    let (x, network) = (Tensor::from_slice(&pixels, [count, 1, SIDE, SIDE], &device())?, network()?.fused()?);
+    let (x, network) = (byte_tensor("patches", [count, 1, SIDE, SIDE])?, network()?.fused()?);
     one(move || network.forward(&x))
 }
 
 /// The same in f16: all layers in one launch, or one by one.
 fn in_f16(count: usize, by_layers: bool) -> Result<Call> {
-    let pixels = bytes("patches", count * SIDE * SIDE);
-    let x = Tensor::from_slice(&pixels, [count, 1, SIDE, SIDE], &device())?;
+    let x = byte_tensor("patches", [count, 1, SIDE, SIDE])?;
     let network = network()?.fused()?.with_precision(Precision::F16);
     let network = if by_layers { network.by_layers() } else { network };
     one(move || network.forward(&x))

@@ -35,7 +35,7 @@ fn on_the_cpu(sizes: &Sizes) -> Vec<Case> {
         unfold::cases(sizes.cut),
         cross_attention::cases(sizes.attention),
         top_m_merge::cases(),
-        gumbel_top_k::cases(sizes.draws),
+        gumbel_top_k::cases(sizes.draws, 10),
         layers::cases(sizes.patches),
         adamw::cases(),
         overhead::cases(),
@@ -64,10 +64,18 @@ fn on_cuda(sizes: &Sizes) -> Vec<Case> {
     let cases = on_the_cpu(sizes).into_iter().filter(|case| !case.name.starts_with("overhead/"));
     // Nobody has them beside this crate.
     let in_f16 = match is_served() && !is_alone() {
-        true => [Vec::new(), Vec::new()],
-        false => [encoder::in_f16_cases(sizes.patches), selection::in_f16_cases(sizes)],
+        true => Vec::new(),
+        false => [
+            encoder::in_f16_cases(sizes.patches),
+            selection::in_f16_cases(sizes),
+            selection::batches(sizes),
+            gumbel_top_k::cases(sizes.large_draw, 100),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
-    cases.chain(top_k::cases()).chain(overhead::launched()).chain(in_f16.into_iter().flatten()).collect()
+    cases.chain(top_k::cases()).chain(overhead::launched()).chain(in_f16).collect()
 }
 
 /// Whether those that are served may have no peer.

@@ -14,8 +14,9 @@ const PATCH: usize = 50;
 /// The peer's shuffle is the permutation of this seed.
 const SEED: u64 = 0;
 
-fn network(keep: usize) -> Result<Ips> {
-    let config = IpsConfig { memory: keep, iteration: keep, ..IpsConfig::megapixel_mnist() };
+/// Which encodes every patch, or of constant ones one for each of their values.
+fn network(keep: usize, elide_constant: bool) -> Result<Ips> {
+    let config = IpsConfig { memory: keep, iteration: keep, elide_constant, ..IpsConfig::megapixel_mnist() };
     let mut network = Ips::new(config, &device(), &mut Rng::new(0))?;
     fill(&mut network)?;
     Ok(network)
@@ -29,7 +30,7 @@ fn places(network: &Ips, images: &[&dyn PatchSource]) -> Result<Tensor> {
 }
 
 fn select(image: Result<DenseImage>, keep: usize) -> Result<Call> {
-    let (image, network) = (image?, network(keep)?);
+    let (image, network) = (image?, network(keep, false)?);
     one(move || places(&network, &[&image]))
 }
 
@@ -61,14 +62,14 @@ enum Way {
 
 /// So many images at once, in f16.
 fn in_f16(way: Way, count: usize, side: usize, keep: usize) -> Result<Call> {
-    let images = (0..count).map(|_| dense_image(side)).collect::<Result<Vec<DenseImage>>>()?;
+    let images = (0..count).map(|_| dense_image(side, 0)).collect::<Result<Vec<DenseImage>>>()?;
     let images: Vec<Box<dyn PatchSource>> = images
         .into_iter()
         .map(|image| -> Box<dyn PatchSource> {
             if way == Way::Strips { Box::new(Elsewhere(image)) } else { Box::new(image) }
         })
         .collect();
-    let mut network = network(keep)?;
+    let mut network = network(keep, false)?;
     let by_layers = way == Way::Layers;
     network.set_scoring(Scoring { precision: Some(Precision::F16), by_layers, ..Scoring::default() });
     one(move || {
@@ -103,7 +104,52 @@ pub(crate) fn cases(sizes: &Sizes) -> Vec<Case> {
     let (dense, sparse) =
         (format!("{about}; random pixels"), format!("{about}; 55 squares of 28x28 on black"));
     vec![
-        Case::new("selection/dense", &dense, move || select(dense_image(side), keep)).flops(count * FLOPS),
-        Case::new("selection/sparse", &sparse, move || select(sparse_image(side), keep)).flops(count * FLOPS),
+        Case::new("selection/dense", &dense, move || select(dense_image(side, 0), keep)).flops(count * FLOPS),
+        Case::new("selection/sparse", &sparse, move || select(sparse_image(side, 0), keep))
+            .flops(count * FLOPS),
     ]
+}
+
+/// Images of independent pixels, or nearly empty ones.
+type Images = fn(usize, usize) -> Result<DenseImage>;
+
+/// Selections of a batch at the device's precision, every constant patch encoded or one for each of their values. Calls take
+/// different batches in turn, so that none finds its images in a cache.
+fn batch(images: Images, [count, side, sets]: [usize; 3], keep: usize, skip: bool) -> Result<Call> {
+    let images = (0..count * sets).map(|at| images(side, at)).collect::<Result<Vec<DenseImage>>>()?;
+    let (network, mut turn) = (network(keep, skip)?, 0);
+    one(move || {
+        let batch = &images[turn % sets * count..][..count];
+        turn += 1;
+        places(&network, &batch.iter().map(|image| image as &dyn PatchSource).collect::<Vec<_>>())
+    })
+}
+
+/// Batches of images, at the precision that the device is set to.
+pub(crate) fn batches(sizes: &Sizes) -> Vec<Case> {
+    let mut made = Vec::new();
+    for &(count, side, sets) in sizes.batches {
+        let kinds: [(&str, Images, bool); 3] = [
+            ("dense", dense_image, false),
+            ("sparse", sparse_image, false),
+            ("sparse-skipping", sparse_image, true),
+        ];
+        for (kind, images, skip) in kinds {
+            let patches = (side / PATCH).pow(2);
+            let what = if kind == "dense" { "random pixels" } else { "55 squares of 28x28 on black" };
+            let how = if skip { "one constant patch of each value encoded" } else { "every patch encoded" };
+            let about = format!(
+                "{patches} patches of each of {count} images of {side}x{side}, keep {}; {what}, {how}",
+                sizes.keep
+            );
+            let keep = sizes.keep;
+            let case = Case::new(&format!("selection/{kind}-{count}x{side}"), &about, move || {
+                batch(images, [count, side, sets], keep, skip)
+            });
+            // What is skipped is not arithmetic that was done.
+            let flops = if skip { 0 } else { count * patches * FLOPS };
+            made.push(case.flops(flops).bytes(count * side * side));
+        }
+    }
+    made
 }

@@ -18,5 +18,5 @@ fn top_k() -> Result<Call> {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("top_k/100-of-900", "places of the 100 greatest of 1x900 logits", top_k)]
+    vec![Case::new("top_k/100-of-900", "places of the 100 greatest of 1x900 logits", top_k).sets(8)]
 }

@@ -22,9 +22,6 @@ fn merge() -> Result<Call> {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new(
-        "top_m_merge/100-100",
-        "16 images, 100 kept + 100 new, 32 rows of logits, keep 100",
-        merge,
-    )]
+    let about = "16 images, 100 kept + 100 new, 32 rows of logits, keep 100";
+    vec![Case::new("top_m_merge/100-100", about, merge).sets(16)]
 }

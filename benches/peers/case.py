@@ -1,7 +1,7 @@
 """What a case is: seeded inputs, one or more forms of the same computation, and the sums that prove they agree."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,38 @@ class Case:
     random: bool = False  # fresh random numbers in every call: sums say nothing
     products: bool = False  # of matrices or convolutions: on a GPU, every form also in TF32
     host: bool = False  # on a GPU, only the host's time counts: the clock stops before the wait
+
+
+class Turns:
+    """A call on the next input each time: a sort of the same tensor again and again trains the branch predictor, and what was
+    read last is still in a cache."""
+
+    def __init__(self, call: Callable[..., object], inputs: Iterable[object]):
+        self.call, self.inputs, self.at = call, list(inputs), 0
+
+    def __call__(self) -> object:
+        self.at += 1
+        return self.call(self.inputs[(self.at - 1) % len(self.inputs)])
+
+    def reset(self):
+        """the first input is the next one"""
+        self.at = 0
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A form in three stages, of which a CUDA graph can hold the middle one: from the host, on the device, to the host."""
+
+    load: Turns
+    compute: Callable[[torch.Tensor], torch.Tensor]
+    give: Callable[[torch.Tensor], torch.Tensor]
+
+    def __call__(self) -> torch.Tensor:
+        return self.give(self.compute(self.load()))
+
+    def reset(self):
+        """the first input is the next one"""
+        self.load.reset()
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:

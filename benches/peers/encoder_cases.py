@@ -20,12 +20,13 @@ def networks(x: torch.Tensor) -> dict:
     """every form of the encoder in evaluation mode that PyTorch has, by name, for inputs like `x`"""
     plain = fill(encoder(), "encoder.").eval()
     last = fill(encoder(), "encoder.").eval().to(memory_format=torch.channels_last)
-    return {
+    made = {
         "torch-eager": plain,
         "torch-channels-last": last,
         **packed("", plain, x),
         **packed("-channels-last", last, channels_last(x)),
     }
+    return {name: inputs.compiled(network) for name, network in made.items()}
 
 
 def in_layout(name: str, x: torch.Tensor) -> torch.Tensor:
@@ -50,10 +51,10 @@ def evaluation(count: int, threads: int) -> Forms:
 
 def from_bytes(count: int) -> Forms:
     """the same from bytes on the device; their conversion is timed"""
-    x = byte_values("patches", count, 1, 50, 50).to(inputs.DEVICE)
+    x = inputs.placed("patches", byte_values("patches", count, 1, 50, 50))
     return {
-        name: lambda network=network, name=name: network(in_layout(name, x.float() / 255))
-        for name, network in networks(x.float()).items()
+        name: lambda network=network, name=name: network(in_layout(name, x.to(inputs.DTYPE) / 255))
+        for name, network in networks(x.to(inputs.DTYPE)).items()
     }
 
 
@@ -63,24 +64,33 @@ def training(count: int) -> Forms:
     The learning rate is tiny, so that thousands of steps leave weights and activations at their usual magnitude.
     """
 
-    def form(x: torch.Tensor, layout: torch.memory_format):
+    def form(x: torch.Tensor, layout: torch.memory_format, half: torch.dtype | None = None):
         network = fill(encoder(), "encoder.").train().to(memory_format=layout)
-        optimiser = torch.optim.AdamW(network.parameters(), lr=1e-7, weight_decay=0.1, fused=True)
+        network = network.float() if half else network
+        # What a graph can hold keeps its step count on the device.
+        graph = inputs.DEVICE.type == "cuda"
+        parameters = list(network.parameters())
+        optimiser = torch.optim.AdamW(parameters, lr=1e-7, weight_decay=0.1, fused=True, capturable=graph)
+        forward = inputs.compiled(network)
 
         def call():
             optimiser.zero_grad(set_to_none=True)
-            loss = network(x).mean()
+            with torch.autocast(x.device.type, half, enabled=half is not None):
+                loss = forward(x).mean()
             loss.backward()
             optimiser.step()
-            return [loss, *[parameter.grad for parameter in network.parameters()]]
+            return [loss, *[parameter.grad for parameter in parameters]]
 
         return call
 
     x = patches(count)
-    return {
+    made = {
         "torch-eager": form(x, torch.contiguous_format),
         "torch-channels-last": form(channels_last(x), torch.channels_last),
     }
+    if inputs.DTYPE != torch.float32:
+        made["torch-autocast"] = form(channels_last(x.float()), torch.channels_last, inputs.DTYPE)
+    return made
 
 
 def cases(sizes: Sizes) -> dict[str, Case]:

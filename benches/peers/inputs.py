@@ -2,10 +2,12 @@
 
 Element i of tensor `name` is splitmix64(fnv1a64(name) + (i + 1) * GOLDEN) reduced to its top 24 bits, which give a
 uniform number in [low, high). Both sides of a benchmark fill their tensors so, and can compare their checksums.
-Tensors are on `DEVICE`, which is set before any case makes its inputs.
+Tensors are on `DEVICE` and of `DTYPE`, which are set before any case makes its inputs. `LEND` sees every named tensor, and
+may put it where both sides of a benchmark read it.
 """
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,6 +16,9 @@ GOLDEN = 0x9E3779B97F4A7C15
 MASK = (1 << 64) - 1
 DEVICE = torch.device("cpu")
 FOR_GPU = False
+DTYPE = torch.float32
+LEND: Callable[[str, torch.Tensor], torch.Tensor] | None = None
+COMPILE: Callable[[Callable], Callable] | None = None
 
 
 def use(device: str, smoke: bool):
@@ -26,6 +31,16 @@ def use(device: str, smoke: bool):
 def on_gpu() -> bool:
     """Whether the cases and forms are those for a GPU."""
     return FOR_GPU
+
+
+def compiled(function: Callable) -> Callable:
+    """the function that a form calls most: compiled where that is asked for"""
+    return COMPILE(function) if COMPILE else function
+
+
+def placed(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """a tensor of the host on the device"""
+    return LEND(name, tensor) if LEND else tensor.to(DEVICE)
 
 
 def fnv1a64(name: str) -> int:
@@ -45,14 +60,17 @@ def words(name: str, count: int) -> np.ndarray:
 
 
 def uniform(name: str, *shape: int, low: float = -1.0, high: float = 1.0) -> torch.Tensor:
-    """f32 tensor of `shape`, uniform in [low, high): low + (high - low) * word/2^24, computed in f64 and rounded once."""
+    """tensor of `shape`, uniform in [low, high): low + (high - low) * word/2^24, computed in f64 and rounded once, or once
+    more to `DTYPE`."""
     unit = (words(name, int(np.prod(shape))) >> np.uint64(40)).astype(np.float64) / (1 << 24)
-    return torch.from_numpy((low + (high - low) * unit).astype(np.float32).reshape(shape)).to(DEVICE)
+    values = torch.from_numpy((low + (high - low) * unit).astype(np.float32).reshape(shape))
+    return placed(name, values).to(DTYPE)
 
 
 def fill(module: torch.nn.Module, prefix: str) -> torch.nn.Module:
-    """Sets every parameter and statistic of `module` from `prefix` and its name in the state dict; moves it to `DEVICE`."""
-    module = module.to(DEVICE)
+    """Sets every parameter and statistic of `module` from `prefix` and its name in the state dict; moves it to `DEVICE`
+    and `DTYPE`."""
+    module = module.to(DEVICE, DTYPE)
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point():
@@ -81,17 +99,22 @@ def byte_values(name: str, *shape: int) -> torch.Tensor:
     return torch.from_numpy((words(name, int(np.prod(shape))) >> np.uint64(56)).astype(np.uint8).reshape(shape))
 
 
-def dense_image(side: int) -> torch.Tensor:
-    """u8 image of independent pixels: no patch is blank. (1, 1, side, side), on the host"""
-    return byte_values(f"image-dense-{side}", 1, 1, side, side)
+def suffix(at: int) -> str:
+    """what ends the name of the `at`th image of its size: nothing for the first"""
+    return f"-{at}" if at else ""
 
 
-def sparse_image(side: int) -> torch.Tensor:
+def dense_image(side: int, at: int = 0) -> torch.Tensor:
+    """u8 image of independent pixels, the `at`th of its size: no patch is blank. (1, 1, side, side), on the host"""
+    return byte_values(f"image-dense-{side}{suffix(at)}", 1, 1, side, side)
+
+
+def sparse_image(side: int, at: int = 0) -> torch.Tensor:
     """u8 image as empty as a Megapixel-MNIST one: 5 digits and 50 noise patterns, each a 28x28 square at a position
     drawn uniformly, one pixel in five set; later squares overwrite earlier ones. (1, 1, side, side), on the host"""
     image = np.zeros((side, side), dtype=np.uint8)
-    places = words(f"image-sparse-{side}-places", 2 * 55) % np.uint64(side - 27)
-    ink = words(f"image-sparse-{side}-ink", 55 * 28 * 28).reshape(55, 28, 28)
+    places = words(f"image-sparse-{side}{suffix(at)}-places", 2 * 55) % np.uint64(side - 27)
+    ink = words(f"image-sparse-{side}{suffix(at)}-ink", 55 * 28 * 28).reshape(55, 28, 28)
     for (row, column), square in zip(places.reshape(55, 2).tolist(), ink):
         set_here = (square & np.uint64(0xFFFF)) < np.uint64(13107)
         image[row : row + 28, column : column + 28] = np.where(set_here, square >> np.uint64(56), 0)

@@ -76,6 +76,19 @@ class CrossAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.join(torch.matmul(self.attention(x), self.split(self.v_w(x))))
 
+    def folded_queries(self) -> torch.Tensor:
+        """what an embedding is multiplied with for its logits, (heads * t, d): no keys are made"""
+        q = self.split(self.q_w(self.q))[0] / math.sqrt(self.width // self.heads)
+        k = self.k_w.weight.view(self.heads, self.width // self.heads, self.width)
+        return torch.matmul(q, k).flatten(0, 1)
+
+    def folded(self, x: torch.Tensor) -> torch.Tensor:
+        """the same with keys and values folded into the queries and the output: neither is made for a patch"""
+        p = F.softmax(torch.matmul(self.folded_queries(), x.transpose(1, 2)), dim=-1)
+        seen = torch.matmul(p, x).unflatten(1, (self.heads, self.tokens))
+        v = self.v_w.weight.view(self.heads, self.width // self.heads, self.width)
+        return self.join(torch.matmul(seen, v.transpose(1, 2)))
+
     def fused(self, x: torch.Tensor) -> torch.Tensor:
         """the same through scaled_dot_product_attention"""
         q = self.split(self.q_w(self.q)).expand(x.shape[0], -1, -1, -1)

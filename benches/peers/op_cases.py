@@ -1,25 +1,18 @@
 """Every other op that a selection or a training step runs: unfold, attention, merge, sampling, norms, pooling, AdamW."""
 
 from collections.abc import Callable, Iterable
-from itertools import cycle
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import inputs
-from case import Case, Forms, channels_last
+from case import Case, Forms, Turns, channels_last
 from inputs import fill, on_gpu, uniform
 from network import CrossAttention
 from sizes import Sizes
 
 aten = torch.ops.aten
-
-
-def fresh(call: Callable[..., object], inputs: Iterable[object]) -> Callable[[], object]:
-    """`call` on the next input each time: a sort of the same tensor again and again trains the branch predictor"""
-    ring = cycle(list(inputs))
-    return lambda: call(next(ring))
 
 
 def unfold(channels: int, side: int, patch: int, stride: int) -> Forms:
@@ -36,7 +29,8 @@ class Attention:
     def __init__(self, images: int, keys: int):
         self.x = uniform("x", images, keys, 128)
         self.plain = fill(CrossAttention(4, 128, 8), "transf.crs_attn.").eval()
-        self.module = nn.MultiheadAttention(128, 8, bias=False, batch_first=True).eval().to(inputs.DEVICE)
+        self.module = nn.MultiheadAttention(128, 8, bias=False, batch_first=True).eval()
+        self.module = self.module.to(inputs.DEVICE, inputs.DTYPE)
         with torch.no_grad():
             weights = [self.plain.q_w.weight, self.plain.k_w.weight, self.plain.v_w.weight]
             self.module.in_proj_weight.copy_(torch.cat(weights))
@@ -52,6 +46,11 @@ class Attention:
             "torch-sdpa": lambda: self.plain.fused(self.x),
             "torch-module": self.through_module,
         }
+
+    def evaluation(self) -> Forms:
+        """on a GPU also by this crate's algebra, so that its gain is told from that of the kernels"""
+        folded = {"torch-expert": lambda: self.plain.folded(self.x)} if on_gpu() else {}
+        return self.forms() | folded
 
     def training(self) -> Forms:
         """forward, then the gradients of x, queries and all four projections"""
@@ -81,39 +80,39 @@ def merge() -> Forms:
     def row_major(pair):
         logits = torch.cat(pair, dim=2)
         best = F.softmax(logits, dim=2).mean(dim=1).topk(100, dim=1).indices
-        return best, torch.gather(logits, 2, best[:, None].expand(-1, 32, -1))
+        return best, torch.gather(logits, 2, best[:, None].expand(-1, 32, -1)).transpose(1, 2)
 
     rows = [tuple(part.transpose(1, 2).contiguous() for part in pair) for pair in pairs]
-    return {"torch-patch-major": fresh(patch_major, pairs), "torch-row-major": fresh(row_major, rows)}
+    return {"torch-patch-major": Turns(patch_major, pairs), "torch-row-major": Turns(row_major, rows)}
 
 
 def top_k() -> Forms:
     """places of the 100 greatest of 900 logits"""
     logits = [uniform(f"logits{i}", 1, 900, low=-4.0, high=4.0) for i in range(8)]
-    return {"torch-eager": fresh(lambda x: x.topk(100, dim=1).indices, logits)}
+    return {"torch-eager": Turns(lambda x: x.topk(100, dim=1).indices, logits)}
 
 
-def gumbel(rows: int, columns: int) -> Forms:
-    """10 draws without replacement from rows of logits, in draw order"""
+def gumbel(rows: int, columns: int, count: int = 10) -> Forms:
+    """so many draws without replacement from rows of logits, in draw order"""
     logits = [uniform(f"logits{i}", rows, columns, low=-4.0, high=4.0) for i in range(4)]
     noise = torch.empty(rows, columns, device=inputs.DEVICE)
 
     def plain(x):
-        return (x - torch.log(-torch.log(torch.rand_like(x)))).topk(10, dim=1)
+        return (x - torch.log(-torch.log(torch.rand_like(x)))).topk(count, dim=1)
 
     def in_place(x):
-        return torch.sub(x, noise.uniform_().log_().neg_().log_()).topk(10, dim=1)
+        return torch.sub(x, noise.uniform_().log_().neg_().log_()).topk(count, dim=1)
 
     def race(x):
-        return torch.sub(x, noise.exponential_().log_()).topk(10, dim=1)
+        return torch.sub(x, noise.exponential_().log_()).topk(count, dim=1)
 
     def multinomial(x):
-        return torch.multinomial(F.softmax(x, dim=1), 10)
+        return torch.multinomial(F.softmax(x, dim=1), count)
 
     named = {"eager": plain, "in-place": in_place, "exponential": race}
     if columns <= 1 << 24:  # what multinomial takes
         named["multinomial"] = multinomial
-    return {f"torch-{name}": fresh(call, logits) for name, call in named.items()}
+    return {f"torch-{name}": Turns(call, logits) for name, call in named.items()}
 
 
 def per_layout(make: Callable[..., Callable[[], object]], *images: torch.Tensor) -> Forms:
@@ -207,7 +206,7 @@ def adamw() -> Forms:
         shapes = [(64, 49), (64, 576), (64, 576), (64, 576), (64, 576), (128, 576), (128, 1152), (128, 1152)]
         shapes += [(128, 1152), (128, 64), (4, 128), (128, 128), (128, 128), (128, 128), (128, 128), (512, 128)]
         shapes += [(128, 512), (512,)] + [(128,)] * 24 + [(64,)] * 10 + [(10, 128)] * 4 + [(10,)] * 4
-        parameters = [nn.Parameter(uniform(f"p{i}", *shape)) for i, shape in enumerate(shapes)]
+        parameters = [nn.Parameter(uniform(f"p{i}", *shape).clone()) for i, shape in enumerate(shapes)]
         for i, parameter in enumerate(parameters):
             parameter.grad = uniform(f"g{i}", *parameter.shape, low=-0.5)
         optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.1, **how)
@@ -316,20 +315,24 @@ def row_cases() -> dict[str, Case]:
     }
 
 
+def draw_cases(draws: Iterable[tuple[int, int]], count: int) -> dict[str, Case]:
+    """so many draws from rows of so many logits"""
+    return {
+        f"gumbel_top_k/{count}-of-{columns}": Case(
+            f"top {count} of {rows}x{columns}, fresh noise each call",
+            lambda t, rows=rows, columns=columns: gumbel(rows, columns, count),
+            random=True,
+        )
+        for rows, columns in draws
+    }
+
+
 def cases(sizes: Sizes) -> dict[str, Case]:
     """name of each op -> case"""
     images, keys = sizes.attention
     attention = f"{images} images x (4 queries, {keys} keys), width 128, 8 heads, no biases"
-    draws = {
-        f"gumbel_top_k/10-of-{columns}": Case(
-            f"top 10 of {rows}x{columns}, fresh noise each call",
-            lambda t, rows=rows, columns=columns: gumbel(rows, columns),
-            random=True,
-        )
-        for rows, columns in sizes.draws
-    }
     return {
-        "cross_attention/forward": Case(attention, lambda t: Attention(images, keys).forms(), products=True),
+        "cross_attention/forward": Case(attention, lambda t: Attention(images, keys).evaluation(), products=True),
         "cross_attention/training": Case(
             f"forward and all gradients; {attention}",
             lambda t: Attention(images, keys).training(),
@@ -337,7 +340,7 @@ def cases(sizes: Sizes) -> dict[str, Case]:
             products=True,
         ),
         "top_m_merge/100-100": Case("16 images, 100 kept + 100 new, 32 rows of logits, keep 100", lambda t: merge()),
-        **draws,
+        **draw_cases(sizes.draws, 10),
         **image_cases(sizes),
         **row_cases(),
         **host_cases(),

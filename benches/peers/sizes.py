@@ -14,10 +14,19 @@ class Sizes:
     cut: int  # height and width of the image that is cut into patches
     attention: tuple[int, int]  # images, and keys of each, that queries attend to
     draws: tuple[tuple[int, int], ...]  # rows and columns of logits that are drawn from
+    large_draw: tuple[tuple[int, int], ...] = ()  # the same where a hundred are drawn
+    batches: tuple[tuple[int, int, int], ...] = ()  # how many images of which side, and how many such batches
 
 
 CPU = Sizes(100, 32, 1500, 100, 3000, (16, 200), ((16, 32400),))
-CUDA = replace(CPU, patches=1600, large_patches=512, draws=((16, 32400), (1, 1000000)))
-SMOKE = Sizes(2, 1, 100, 2, 200, (1, 20), ((1, 32400),))
+CUDA = replace(
+    CPU,
+    patches=1600,
+    large_patches=512,
+    draws=((16, 32400), (1, 1000000)),
+    large_draw=((1, 1000000),),
+    batches=((16, 1500, 7), (16, 3000, 2), (1, 3000, 27)),
+)
+SMOKE = Sizes(2, 1, 100, 2, 200, (1, 20), ((1, 32400),), ((1, 32400),), ((2, 100, 2),))
 
 NAMED = {"cpu": CPU, "cuda": CUDA, "smoke": SMOKE}

@@ -1,7 +1,8 @@
-//! What a case is, and what the cases share: the device, seeded inputs, criterion, the server, and the busyness of other
+//! What the cases share: the device, seeded inputs, criterion, the server, and the busyness of other
 //! processes.
 
 mod alone;
+mod case;
 mod inputs;
 mod others;
 mod serve;
@@ -9,68 +10,13 @@ pub(crate) mod sizes;
 mod words;
 
 pub(crate) use alone::run;
-pub(crate) use inputs::{between, dense_image, fill, sparse_image, uniform};
-pub(crate) use words::bytes;
+pub(crate) use case::{Call, Case, Results, many, one};
+pub(crate) use inputs::{between, byte_tensor, dense_image, fill, sparse_image, uniform};
 
-use foveate::{DType, Device, DeviceKind, Result, Tensor, ops};
+use case::host;
+use foveate::{DType, Device, DeviceKind, Dims, Result, Tensor, ops};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
-
-/// What a case computed.
-pub(crate) type Results = Vec<Tensor>;
-/// Computes once and gives what was computed.
-pub(crate) type Call = Box<dyn FnMut() -> Result<Results>>;
-/// Makes the inputs.
-type Build = Box<dyn Fn() -> Result<Call>>;
-
-/// A way to compute a case; this crate has one.
-pub(crate) struct Form {
-    pub(crate) name: &'static str,
-    pub(crate) build: Build,
-}
-
-/// One thing to time.
-pub(crate) struct Case {
-    /// `family/what`, the same as the peer's.
-    pub(crate) name: String,
-    /// The shapes, in words; the same as the peer's.
-    pub(crate) about: String,
-    /// Multiply-adds times two, 0 where bytes and not arithmetic decide.
-    pub(crate) flops: u64,
-    /// Fresh random numbers in every call: sums say nothing.
-    pub(crate) random: bool,
-    /// Only the host's time counts: the clock stops before the wait.
-    pub(crate) host: bool,
-    pub(crate) forms: Vec<Form>,
-}
-
-impl Case {
-    /// A case whose speed bytes decide.
-    pub(crate) fn new(name: &str, about: &str, build: impl Fn() -> Result<Call> + 'static) -> Self {
-        let forms = vec![Form { name: "foveate", build: Box::new(build) }];
-        Case { name: name.into(), about: about.into(), flops: 0, random: false, host: false, forms }
-    }
-
-    /// The same with its arithmetic.
-    pub(crate) fn flops(self, flops: usize) -> Self {
-        Case { flops: flops as u64, ..self }
-    }
-
-    /// The same without the wait for the device.
-    pub(crate) fn host(self) -> Self {
-        Case { host: true, ..self }
-    }
-}
-
-/// A call with a single result.
-pub(crate) fn one(mut call: impl FnMut() -> Result<Tensor> + 'static) -> Result<Call> {
-    Ok(Box::new(move || Ok(vec![call()?])))
-}
-
-/// A call with several results.
-pub(crate) fn many(call: impl FnMut() -> Result<Results> + 'static) -> Result<Call> {
-    Ok(Box::new(call))
-}
 
 static DEVICE: OnceLock<Device> = OnceLock::new();
 
@@ -100,14 +46,6 @@ fn settle(results: &Results) -> Result<()> {
     }
 }
 
-/// A tensor's elements.
-fn host(tensor: &Tensor) -> Result<Vec<f64>> {
-    Ok(match tensor.dtype() {
-        DType::I32 => tensor.to_vec::<i32>()?.into_iter().map(f64::from).collect(),
-        _ => tensor.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
-    })
-}
-
 /// [sum, sum of magnitudes] over all elements of all tensors, in f64.
 fn checksum(results: &Results) -> Result<[f64; 2]> {
     let mut sums = [0.0, 0.0];
@@ -118,6 +56,11 @@ fn checksum(results: &Results) -> Result<[f64; 2]> {
         }
     }
     Ok(sums)
+}
+
+/// A tensor of that name which somebody else has made: here nobody has.
+fn given(_: &str, _: Dims, _: DType) -> Result<Option<Tensor>> {
+    Ok(None)
 }
 
 /// How many threads of the host compute; the calling thread becomes one of them.

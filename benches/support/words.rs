@@ -47,7 +47,12 @@ pub(crate) fn bytes(name: &str, count: usize) -> Vec<u8> {
     words(name).take(count).map(|word| (word >> 56) as u8).collect()
 }
 
-/// Independent pixels of a square image: no patch is blank. (side · side,)
-pub(crate) fn dense_pixels(side: usize) -> Vec<u8> {
-    bytes(&format!("image-dense-{side}"), side * side)
+/// What ends the name of the `at`th image of its size: nothing for the first.
+pub(crate) fn suffix(at: usize) -> String {
+    if at == 0 { String::new() } else { format!("-{at}") }
+}
+
+/// Independent pixels of a square image, the `at`th of its size: no patch is blank. (side · side,)
+pub(crate) fn dense_pixels(side: usize, at: usize) -> Vec<u8> {
+    bytes(&format!("image-dense-{side}{}", suffix(at)), side * side)
 }

@@ -10,11 +10,14 @@ use serde_json::Value;
 use std::{fs, path::Path, process::Command};
 
 /// Every step of `run.sh` in short. An error unless each that can run here passes, and the others say why they were skipped.
-pub(super) fn on_the_emulator(bundle: &Path) -> Result<()> {
+pub(super) fn on_the_emulator(bundle: &Path, python: Option<&Path>) -> Result<()> {
     let (bundle, results) = (std::path::absolute(bundle)?, target().join("bundle-results"));
     let driver = emulator::build(Kind::Plain)?;
     let mut command = Command::new(bundle.join("run.sh"));
     command.arg("--short").arg("--emulator").arg(driver).arg("--out").arg(&results);
+    if let Some(python) = python {
+        command.arg("--python").arg(std::path::absolute(python)?);
+    }
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path))).current_dir(&bundle);
     println!("$ {} --short --emulator ...", bundle.join("run.sh").display());
     let status = command.status().context("cannot start run.sh")?;
@@ -25,6 +28,17 @@ pub(super) fn on_the_emulator(bundle: &Path) -> Result<()> {
     let bench = fs::read_to_string(results.join("bench.json")).context("run.sh left no table")?;
     let bench: Value = serde_json::from_str(&bench).context("the table is not JSON")?;
     ensure!(bench["rows"].as_array().is_some_and(|rows| !rows.is_empty()), "the table has no rows: {bench}");
+    let process = fs::read_to_string(results.join("process.json")).context("run.sh left no report")?;
+    agree(&serde_json::from_str(&process).context("the report is not JSON")?)
+}
+
+/// Every row of the comparison in one process must have been measured.
+fn agree(report: &Value) -> Result<()> {
+    let rows = report["rows"].as_array().context("the report has no rows")?;
+    ensure!(!rows.is_empty(), "the report has no rows");
+    let measured = |row: &&Value| row["warm"].as_array().is_some_and(|rounds| !rounds.is_empty());
+    let not: Vec<&Value> = rows.iter().filter(|row| !measured(row)).map(|row| &row["case"]).collect();
+    ensure!(not.is_empty(), "not measured in one process: {not:?}");
     Ok(())
 }
 
@@ -39,7 +53,7 @@ fn right(summary: &Value) -> Result<()> {
     };
     let (passed, skipped) = (ended("passed"), ended("skipped"));
     let run = ["the device", "tests of the library", "tests of the device", "conformance", "a training run"];
-    for name in run.into_iter().chain(["the choice of kernels"]) {
+    for name in run.into_iter().chain(["the choice of kernels", "benchmarks in one process"]) {
         ensure!(passed.contains(&name), "{name} did not run");
     }
     ensure!(passed.iter().any(|name| name.starts_with("benchmarks")), "no benchmark ran");
@@ -65,6 +79,7 @@ mod tests {
             passed("the device"), passed("tests of the library"), passed("tests of the device"),
             passed("conformance"), passed("a training run"), skipped("memcheck"), skipped("racecheck"), skipped("initcheck"),
             skipped("synccheck"), passed("benchmarks alone"), passed("the choice of kernels"),
+            passed("benchmarks in one process"),
         ]})
     }
 
@@ -84,5 +99,17 @@ mod tests {
         broken("/steps/6/why", "".into());
         broken("/steps/9/state", "skipped".into());
         broken("/steps/10/state", "skipped".into());
+        broken("/steps/11/state", "skipped".into());
+    }
+
+    #[test]
+    fn a_row_without_rounds_is_seen() {
+        let row = |warm: Value| json!({"case": "unfold", "warm": warm});
+        agree(&json!({"rows": [row(json!([{"ours": [1.0, 0.5]}]))]})).unwrap();
+        for rows in
+            [json!([]), json!([row(json!([]))]), json!([{"case": "unfold", "failed": "wrong: 2 apart"}])]
+        {
+            agree(&json!({ "rows": rows })).unwrap_err();
+        }
     }
 }

@@ -41,18 +41,21 @@ pub(crate) struct Args {
     /// Go through it here as well, in short, with the emulator as the device
     #[arg(long)]
     check: bool,
+    /// The Python of that, whose PyTorch is the peer if it has one (python3)
+    #[arg(long, requires = "check", value_name = "PATH")]
+    python: Option<PathBuf>,
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| target().join("bundle"));
     let size = make(&out, args.profile)?;
     println!("{}: {:.1} MB. There: ./run.sh", out.display(), size as f64 * 1e-6);
-    if args.check { check::on_the_emulator(&out) } else { Ok(()) }
+    if args.check { check::on_the_emulator(&out, args.python.as_deref()) } else { Ok(()) }
 }
 
 /// A bundle of the executables that the test command has built, and a way through it.
 pub(crate) fn in_a_test_run() -> Result<()> {
-    main(&Args { out: Some(target().join("bundle-test")), profile: Profile::Dev, check: true })
+    main(&Args { out: Some(target().join("bundle-test")), profile: Profile::Dev, check: true, python: None })
 }
 
 /// Makes the bundle and gives its size in bytes.

@@ -15,11 +15,13 @@ pub(super) struct Programs {
     verify: PathBuf,
     example: PathBuf,
     benchmarks: PathBuf,
+    /// The benchmarks again, for PyTorch's process.
+    library: PathBuf,
     xtask: PathBuf,
 }
 
 /// What a bundle's tests and programs are of, so that one build of the library serves them.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 12] = [
     "--release",
     "--package",
     "foveate",
@@ -27,6 +29,8 @@ const PACKAGES: [&str; 10] = [
     "foveate-examples",
     "--package",
     "foveate-verify",
+    "--package",
+    "foveate-in-process",
     "--no-default-features",
     "--features",
     "foveate/cuda,foveate-examples/cuda,foveate-verify/cuda",
@@ -51,19 +55,21 @@ impl Programs {
             verify: one(&said, "foveate-verify", "bin", false)?,
             example: one(&said, "megapixel_mnist", "example", false)?,
             benchmarks: one(&said, "ops", "bench", true)?,
+            library: library(&said, "foveate_in_process")?,
             // The program that runs now.
             xtask: std::env::current_exe()?,
         })
     }
 
     /// By the names that `run.sh` calls them.
-    pub(super) fn named(&self) -> [(&'static str, &Path); 6] {
+    pub(super) fn named(&self) -> [(&'static str, &Path); 7] {
         [
             ("foveate-tests", &self.tests),
             ("cuda-tests", &self.cuda_tests),
             ("foveate-verify", &self.verify),
             ("megapixel_mnist", &self.example),
             ("ops", &self.benchmarks),
+            ("libfoveate_in_process.so", &self.library),
             ("xtask", &self.xtask),
         ]
     }
@@ -88,6 +94,22 @@ fn one(artifacts: &[Value], name: &str, kind: &str, test: bool) -> Result<PathBu
     found.map(PathBuf::from).with_context(|| format!("cargo named no executable of the {kind} {name}"))
 }
 
+/// The library of a crate that other languages load.
+fn library(artifacts: &[Value], name: &str) -> Result<PathBuf> {
+    let of_crate = |artifact: &&Value| {
+        artifact["target"]["name"] == name
+            && artifact["target"]["kind"]
+                .as_array()
+                .is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"))
+            && artifact["profile"]["test"] == false
+    };
+    let files =
+        artifacts.iter().filter(of_crate).filter_map(|artifact| artifact["filenames"].as_array()).flatten();
+    let mut files = files.filter_map(|file| file.as_str());
+    let found = files.find(|file| file.ends_with(std::env::consts::DLL_SUFFIX));
+    found.map(PathBuf::from).with_context(|| format!("cargo named no library of {name}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +130,14 @@ mod tests {
         ];
         assert_eq!(one(&said, "foveate", "lib", true).unwrap(), Path::new("deps/foveate-1"));
         assert_eq!(one(&said, "cuda", "test", true).unwrap(), Path::new("deps/cuda-2"));
+        let library_of = |files: Value| {
+            vec![json!({
+                "target": {"name": "seen", "kind": ["cdylib", "rlib"]}, "profile": {"test": false}, "filenames": files,
+            })]
+        };
+        let file = format!("libseen{}", std::env::consts::DLL_SUFFIX);
+        assert_eq!(library(&library_of(json!(["libseen.rlib", file])), "seen").unwrap(), Path::new(&file));
+        assert!(library(&library_of(json!(["libseen.rlib"])), "seen").is_err());
         assert!(one(&said, "ops", "bench", true).unwrap_err().to_string().contains("the bench ops"));
     }
 }

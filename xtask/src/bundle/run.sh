@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Tests, conformance, compute-sanitizer, the choice of kernels and benchmarks of foveate on this machine's first CUDA device, with the programs
 # of programs.tar.gz beside this file: no Rust, no network, nothing installed. Leaves summary.json, log.txt, bench.json,
-# bench.md (with peers also bench-f16.json and bench-f16.md: the ways of a selection in f16), and table.rs (the fastest kernels of the encoder's layers, for src/ops/conv2d/cuda) in a folder; exits 0 if every step that could run has passed, and at least one could.
+# bench.md, process.md, process.csv and process.json (this crate in PyTorch's process, all rounds; with peers also bench-f16.json and bench-f16.md: the ways of a selection in f16), and table.rs (the fastest kernels of the encoder's layers, for src/ops/conv2d/cuda) in a folder; exits 0 if every step that could run has passed, and at least one could.
 #
-#   ./run.sh [--steps tests,verify,example,sanitizer,tune,bench] [--cases FOLDER] [--out FOLDER] [--python PATH]
-#            [--tools memcheck,racecheck,initcheck,synccheck] [--emulator FOLDER] [--short]
+#   ./run.sh [--steps tests,verify,example,sanitizer,tune,bench,process] [--cases FOLDER] [--out FOLDER] [--python PATH]
+#            [--seconds N] [--tools memcheck,racecheck,initcheck,synccheck] [--emulator FOLDER] [--short]
 #
 #   --steps     what to do, in this order; all of it by default
 #   --cases     a folder of further recorded cases (*.safetensors), replayed after those beside this file
 #   --out       where results go; $OUT, or else the folder `results` here
+#   --seconds   for how long the comparison in one process begins further cases (1500)
 #   --python    the Python whose PyTorch is the benchmarks' peer (python3); without one, this crate is timed alone
 #   --tools     tools of compute-sanitizer, each on small shapes
 #   --emulator  the folder of the stand-in for the CUDA driver, for a machine without a GPU: no sanitizer there, and every
@@ -20,10 +21,10 @@
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
-steps=tests,verify,example,sanitizer,tune,bench
+steps=tests,verify,example,sanitizer,tune,bench,process
 tools=memcheck,racecheck,initcheck,synccheck
 out=${OUT:-$here/results}
-cases='' emulator='' short='' python=python3
+cases='' emulator='' short='' python=python3 seconds=1500
 
 usage() {
     sed -n '2,/^set -u/ { /^#/ s/^# \{0,1\}//p; }' "$here/run.sh"
@@ -34,7 +35,7 @@ while [ $# -gt 0 ]; do
     case $1 in
         --short) short=yes ;;
         --help | -h) usage 0 ;;
-        --steps | --tools | --cases | --out | --python | --emulator)
+        --steps | --tools | --cases | --seconds | --out | --python | --emulator)
             [ $# -gt 1 ] || usage 2
             printf -v "${1#--}" '%s' "$2"
             shift
@@ -47,11 +48,13 @@ while [ $# -gt 0 ]; do
     shift
 done
 for step in ${steps//,/ }; do
-    case $step in tests | verify | example | sanitizer | tune | bench) ;; *) echo "run.sh: no step $step" >&2; exit 2 ;; esac
+    case $step in tests | verify | example | sanitizer | tune | bench | process) ;; *) echo "run.sh: no step $step" >&2; exit 2 ;; esac
 done
 for tool in ${tools//,/ }; do
     case $tool in memcheck | racecheck | initcheck | synccheck) ;; *) echo "run.sh: no tool $tool" >&2; exit 2 ;; esac
 done
+
+case $seconds in '' | *[!0-9]*) echo "run.sh: --seconds $seconds is no number" >&2; exit 2 ;; esac
 
 mkdir -p "$out" || exit 2
 out=$(cd "$out" && pwd)
@@ -66,7 +69,7 @@ if [ -n "$emulator" ]; then
     export LD_LIBRARY_PATH=$emulator${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
 : >"$out/log.txt"
-rm -f "$out"/bench.json "$out"/bench.md "$out"/bench-f16.json "$out"/bench-f16.md "$out"/table.rs
+rm -f "$out"/bench.json "$out"/bench.md "$out"/bench-f16.json "$out"/bench-f16.md "$out"/table.rs "$out"/process.*
 all='' passed=true ran=0 device=unknown started=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 
 # A text as a JSON string.
@@ -112,6 +115,13 @@ step() {
 skip() {
     figures='' why=$2
     note "$1" skipped "\"why\": $(quoted "$2")"
+}
+
+# Whether Python has a PyTorch that can be the peer.
+has_peer() {
+    local can='import numpy, torch'
+    [ -n "$emulator" ] || can+='; torch.zeros(1, device="cuda")'
+    (cd "$scratch" && timeout 120 "$python" -c "$can") >>"$out/log.txt" 2>&1
 }
 
 # How many lines of a file, which may not be there, are like this.
@@ -173,6 +183,11 @@ read_ways() {
     [ -s "$out/bench-f16.json" ] || why='no table was written'
 }
 
+read_process() {
+    figures="\"rows\": $(count '"case":' "$out/process.json"), \"timed\": $(count '"warm":' "$out/process.json")"
+    grep -q '"warm":' "$out/process.json" 2>/dev/null || why='nothing was timed'
+}
+
 with_report() { # COMMAND...: tests of the device alone, each noted with where it ran
     tested=(env FOVEATE_DEVICES=cuda FOVEATE_TEST_REPORT="$scratch/report.tsv" "$@")
 }
@@ -230,9 +245,8 @@ tune() {
 }
 
 bench() {
-    local peer=(--alone) size=(--rounds 3 --min-time 0.1) can='import numpy, torch'
-    [ -n "$emulator" ] || can+='; torch.zeros(1, device="cuda")'
-    if (cd "$scratch" && timeout 120 "$python" -c "$can") >>"$out/log.txt" 2>&1; then
+    local peer=(--alone) size=(--rounds 3 --min-time 0.1)
+    if has_peer; then
         peer=(--peers --python "$(command -v "$python")")
     else
         echo "no PyTorch for $python: this crate is timed alone"
@@ -246,6 +260,21 @@ bench() {
         --save "$out/bench-f16.md"
 }
 
+# This crate as a library in the process of Python, on PyTorch's tensors and stream if it has one.
+process() {
+    local how=(--rounds 30 --seconds "$seconds")
+    if ! command -v "$python" >/dev/null; then
+        skip 'benchmarks in one process' "there is no $python"
+        return
+    fi
+    has_peer || how+=(--alone)
+    # What the emulator ends in seconds: a case of each family, with a selection, a training step and constant patches skipped.
+    [ -z "$emulator" ] || how+=(--smoke --rounds 2 --precisions f32 --only selection/sparse-skipping encoder/fused \
+        encoder/training cross_attention unfold/50-50 top_m_merge gumbel_top_k/100)
+    step 'benchmarks in one process' $((seconds + 600)) read_process "$python" "$here/peers/in_process.py" \
+        --library "$scratch/bin/libfoveate_in_process.so" --built "$here/BUILT" --out "$out/process" "${how[@]}"
+}
+
 # The smallest case there is: whether the device opens, and what it is called. Compiling the kernels for it comes first.
 opens() {
     step 'the device' 300 read_verify "$scratch/bin/foveate-verify" --cases "$here/cases" --device cuda --only relu
@@ -253,7 +282,7 @@ opens() {
 
 begin=$SECONDS
 opens
-for step in tests verify example sanitizer tune bench; do
+for step in tests verify example sanitizer tune bench process; do
     case ,$steps, in *,$step,*) "$step" ;; esac
 done
 [ "$ran" -gt 0 ] || passed=false

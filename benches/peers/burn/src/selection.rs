@@ -57,7 +57,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let about =
         "900 patches of 50x50 from 1x1x1500x1500, keep 100, chunks of 100, 4 tokens, 8 heads; random pixels";
     let case = Case::new("selection/dense", about, count * FLOPS).form("burn", move || {
-        let pixels: Vec<f32> = dense_pixels(SIDE).iter().map(|pixel| f32::from(*pixel) / 255.0).collect();
+        let pixels: Vec<f32> = dense_pixels(SIDE, 0).iter().map(|pixel| f32::from(*pixel) / 255.0).collect();
         let image: Tensor<4> = Tensor::from_data(TensorData::new(pixels, [1, 1, SIDE, SIDE]), &device());
         let positions =
             Tensor::from_data(TensorData::new(positional_encoding(count), [count, WIDTH]), &device());
