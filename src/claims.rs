@@ -75,12 +75,13 @@ fn the_plateau_is_the_entropy_of_the_labels() {
     let share =
         |of: &dyn Fn(&Labels) -> bool| labels.iter().filter(|l| of(l)).count() as f64 / labels.len() as f64;
     let entropy = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
-    // What the best constant answer costs. The published logs stay at 1.84 and 0.605 until the network learns.
+    // What the best constant answer costs. The published logs stay at 1.84 and 0.605 until the network learns: above it, as
+    // they must, and not by much.
     let max: f64 = (0..10).map(|digit| entropy(share(&|l| l.max == digit))).sum();
-    assert!((max - 1.84).abs() < 0.03, "{max}");
+    assert!((0.0..0.05).contains(&(1.84 - max)), "{max}");
     let bit = |digit: usize| share(&|l| l.multi >> digit & 1 == 1);
     let multi: f64 = (0..10).map(|digit| entropy(bit(digit)) + entropy(1.0 - bit(digit))).sum::<f64>() / 10.0;
-    assert!((multi - 0.605).abs() < 0.01, "{multi}");
+    assert!((0.0..0.01).contains(&(0.605 - multi)), "{multi}");
 }
 
 #[test]
