@@ -7,7 +7,7 @@ use foveate::{
     nn::Task,
     train::TrainConfig,
 };
-use foveate_examples::{DEVICES, SystemConfig, SystemName, SystemOptions};
+use foveate_examples::{DEVICES, Regularisers, SystemConfig, SystemName, SystemOptions};
 use std::path::PathBuf;
 
 /// Train Iterative Patch Selection, or another system, on Megapixel MNIST.
@@ -77,6 +77,8 @@ pub(crate) struct Arguments {
     /// Score each distinct constant patch once: exact, and faster where images are mostly blank
     #[arg(long)]
     pub(crate) dedup: bool,
+    #[command(flatten)]
+    pub(crate) regularisers: Regularisers,
     /// Training images
     #[arg(long)]
     pub(crate) train_images: Option<usize>,
@@ -181,7 +183,7 @@ impl Plan {
             dedup: a.dedup,
             tasks: Task::megapixel_mnist(),
         };
-        let net = SystemConfig::new(a.system, &options)?;
+        let net = SystemConfig::new(a.system, &options)?.regularised(&a.regularisers)?;
         PatchGrid::new(data.canvas, [patch; 2], [options.stride; 2])?;
         let mut train = TrainConfig { seed: a.seed, ..TrainConfig::megapixel_mnist() };
         if small {

@@ -14,5 +14,5 @@ pub use log::Log;
 pub use maps::Shown;
 pub use progress::{Interrupt, Progress};
 pub use runs::{RunFolder, exit_code, mean_and_deviation, most_frequent, percent};
-pub use systems::{SystemConfig, SystemName, SystemOptions, WithSystem};
+pub use systems::{Regularisers, SystemConfig, SystemName, SystemOptions, WithSystem};
 pub use training::{attention_maps, digits, train};

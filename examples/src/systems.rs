@@ -2,13 +2,13 @@
 //! of Megapixel MNIST where there is one; small ones with the same small encoder, so that runs can be compared.
 
 use crate::Shown;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use foveate::{
-    Device, Precision, Result, Rng,
+    Device, Error, Precision, Result, Rng,
     nn::{ConvStackConfig, EncoderConfig, NystromConfig, ResNetConfig, Task},
     select::{
         AggregatorConfig, Ats, AtsConfig, Cnn, CnnConfig, Dps, DpsConfig, Ips, IpsConfig, Mil, MilConfig,
-        Scoring, ZoomIn, ZoomInConfig,
+        Scoring, Stkim, ZoomIn, ZoomInConfig,
     },
 };
 
@@ -59,6 +59,23 @@ pub struct SystemOptions {
     pub dedup: bool,
     /// The tasks.
     pub tasks: Vec<Task>,
+}
+
+/// What keeps Iterative Patch Selection from settling on a few patches too early.
+#[derive(Args, Clone, Debug)]
+pub struct Regularisers {
+    /// STKIM: mask each of this many best patches at random at every merge of a selection (ips)
+    #[arg(long, value_name = "K")]
+    pub stkim: Option<usize>,
+    /// The probability that STKIM masks a patch with
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    pub stkim_probability: f32,
+    /// Let STKIM mask in evaluation too, as the published code does
+    #[arg(long)]
+    pub stkim_in_evaluation: bool,
+    /// Weight of the regulariser that lets heads look at different things (ips)
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.0)]
+    pub diversity: f64,
 }
 
 /// A system with its configuration.
@@ -116,6 +133,27 @@ impl SystemConfig {
                 SystemConfig::Cnn(if o.small { CnnConfig { encoder: shared, ..config } } else { config })
             }
         })
+    }
+
+    /// The same with regularisers.
+    ///
+    /// # Errors
+    ///
+    /// Those that the system does not have; impossible settings.
+    pub fn regularised(mut self, r: &Regularisers) -> Result<Self> {
+        match &mut self {
+            SystemConfig::Ips(config) => {
+                let (probability, in_evaluation) = (r.stkim_probability, r.stkim_in_evaluation);
+                config.stkim = r.stkim.map(|top| Stkim { top, probability, in_evaluation });
+                config.diversity = r.diversity;
+                config.check()?;
+            }
+            _ if r.stkim.is_some() || r.diversity != 0.0 => {
+                return Err(Error::argument("system", "STKIM and diversity are regularisers of ips alone"));
+            }
+            _ => {}
+        }
+        Ok(self)
     }
 
     /// Makes the network and works on it.

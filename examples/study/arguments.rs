@@ -2,7 +2,7 @@
 
 use crate::{grid::Grid, study::Study};
 use clap::{Parser, ValueEnum};
-use foveate_examples::DEVICES;
+use foveate_examples::{DEVICES, Regularisers};
 use std::path::PathBuf;
 
 /// Repeat a study of Riffi-Aslett and Fell (arXiv 2412.11237) on Megapixel MNIST, at the published scale or a smaller one.
@@ -71,6 +71,8 @@ pub(crate) struct Arguments {
     /// The patch encoder
     #[arg(long, value_enum)]
     encoder: Option<Encoder>,
+    #[command(flatten)]
+    pub(crate) regularisers: Regularisers,
     /// Folder for runs, tables and plot; `runs/study-NAME` by default
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
@@ -128,6 +130,7 @@ impl Arguments {
             iteration: self.iteration.unwrap_or(memory),
             encoder: self.encoder.unwrap_or(grid.encoder),
             train,
+            regularisers: Some(self.regularisers.clone()),
         }
     }
 

@@ -11,7 +11,7 @@ use foveate::{
     nn::Task,
     train::TrainConfig,
 };
-use foveate_examples::{SystemConfig, SystemName, SystemOptions};
+use foveate_examples::{Regularisers, SystemConfig, SystemName, SystemOptions};
 
 /// What a study varies, and what it holds.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct Grid {
     pub(crate) iteration: usize,
     pub(crate) encoder: Encoder,
     pub(crate) train: TrainConfig,
+    /// What is published has none.
+    pub(crate) regularisers: Option<Regularisers>,
 }
 
 /// One of its points.
@@ -90,7 +92,11 @@ impl Grid {
             dedup: true,
             tasks: Task::megapixel_mnist(),
         };
-        SystemConfig::new(SystemName::Ips, &options)
+        let net = SystemConfig::new(SystemName::Ips, &options)?;
+        match &self.regularisers {
+            Some(regularisers) => net.regularised(regularisers),
+            None => Ok(net),
+        }
     }
 
     /// Images of a point, made of the digits of their split.

@@ -78,9 +78,16 @@ fn settings(a: &Arguments, grid: &Grid) -> String {
     let encoder = format!("{:?}", grid.encoder).to_lowercase();
     let TrainConfig { epochs, batch, learning_rate, .. } = &grid.train;
     let digits = if a.mnist.is_some() { "MNIST" } else { "built-in" };
+    let stkim = a.regularisers.stkim.map(|top| {
+        let (share, also) = (a.regularisers.stkim_probability, a.regularisers.stkim_in_evaluation);
+        format!(" STKIM of {top} with {share}{}.", if also { ", in evaluation too" } else { "" })
+    });
+    let diversity = Some(a.regularisers.diversity).filter(|weight| *weight > 0.0);
+    let diversity = diversity.map(|weight| format!(" Diversity of weight {weight}."));
+    let regularisers = [stkim, diversity].into_iter().flatten().collect::<String>();
     format!(
         "Canvas {}, {epochs} epochs in batches of {batch} at a rate of up to {learning_rate}, M = {}, I = {}, {encoder} \
-         encoder, {digits} digits, {} test images.",
+         encoder, {digits} digits, {} test images.{regularisers}",
         grid.canvas, grid.memory, grid.iteration, grid.test_images
     )
 }

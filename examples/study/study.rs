@@ -103,6 +103,7 @@ impl Study {
             iteration: 100,
             encoder: Encoder::Truncated,
             train: TrainConfig { epochs: 100, ..TrainConfig::megapixel_mnist() },
+            regularisers: None,
         };
         match self {
             Study::O2i => {

@@ -115,6 +115,7 @@ fn bad_input_is_one_clear_line() {
         (&["--system", "ats", "--samples", "0"], "at least 1"),
         (&["--system", "ats", "--view", "0"], "nothing of [0, 0]"),
         (&["--epochs", "0"], "0 epochs"),
+        (&["--system", "cnn", "--stkim", "3"], "of ips alone"),
         (&["--batch", "0"], "0 per step"),
         (&["--train-images", "0"], "0 images"),
         (&["--noise", "bezier", "--thickness", "9"], "thickness 9"),

@@ -97,6 +97,16 @@ fn the_other_studies_run() {
 }
 
 #[test]
+fn regularisers_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = ["--stkim", "2", "--stkim-probability", "0.5", "--diversity", "0.25", "--digit", "14"];
+    let (text, err) = said(&run("o2i", folder.path(), &more));
+    assert!(text.contains("STKIM of 2 with 0.5. Diversity of weight 0.25."), "{text}{err}");
+    let other = run("o2i", folder.path(), &["--digit", "14"]);
+    assert!(said(&other).1.contains("other settings"), "{}", said(&other).1);
+}
+
+#[test]
 fn bad_input_is_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     for (more, word) in [
@@ -105,6 +115,8 @@ fn bad_input_is_one_clear_line() {
         (&["--patch", "100"], "patch of 100"),
         (&["--memory", "0"], "memory 0"),
         (&["--epochs", "0"], "0 epochs"),
+        (&["--stkim", "0"], "top must be at least 1"),
+        (&["--diversity=-1"], "diversity of -1"),
         (&["--thickness", "7"], "thickness 7"),
         (&["--mnist", "/no/such/folder"], "/no/such/folder"),
     ] {

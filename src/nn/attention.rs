@@ -109,10 +109,34 @@ impl Transformer {
         let (y, scores) = ops::cross_attention(x, &q, [&wq?, &wk?, &wv?, &wo?], self.config.heads, rng)?;
         let y = ops::add(&pass.dropout(&y, self.config.dropout)?, &q)?;
         let z = self.attention_norm.forward(&y, pass)?;
-        let hidden = ops::relu(&self.w1.forward(&z, pass)?)?;
+        Ok((self.perceptron(&z, pass)?, scores))
+    }
+
+    /// The second half: z (.., D) to `LN(dropout(W₂ relu(W₁ z)) + z)`.
+    pub(crate) fn perceptron(&self, z: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let hidden = ops::relu(&self.w1.forward(z, pass)?)?;
         let y = self.w2.forward(&hidden, pass)?;
         let y = pass.dropout(&y, self.config.dropout)?;
-        Ok((self.norm.forward(&ops::add(&y, &z)?, pass)?, scores))
+        self.norm.forward(&ops::add(&y, z)?, pass)
+    }
+
+    /// What each head makes of patches x (B, N, D) before the heads are joined: (B, H, T, D / H), with dropout of the
+    /// attention in training.
+    pub(crate) fn head_outputs(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let (t, d, h) = (self.config.queries, self.config.features, self.config.heads);
+        let [b, n] = [x.dims()[0], x.dims()[1]];
+        let mut apart = |weight: &Parameter| -> Result<Tensor> {
+            let y = ops::linear(x, &pass.parameter(weight)?, None)?;
+            ops::transpose(&ops::reshape(&y, [b, n, h, d / h])?, &[0, 2, 1, 3])
+        };
+        let (keys, values) = (apart(&self.wk)?, apart(&self.wv)?);
+        let q = ops::reshape(&pass.parameter(&self.q)?, [t, d])?;
+        let q = ops::linear(&q, &pass.parameter(&self.wq)?, None)?;
+        let q = ops::transpose(&ops::reshape(&q, [t, h, d / h])?, &[1, 0, 2])?;
+        let by_key = ops::MatMul { transpose_b: true, ..ops::MatMul::default() };
+        let logits = ops::matmul_with(by_key, &q, &keys)?;
+        let attention = ops::softmax(&ops::scale(&logits, (h as f64 / d as f64).sqrt(), 0.0)?, -1)?;
+        ops::matmul(&pass.dropout(&attention, self.config.attention_dropout)?, &values)
     }
 
     /// Queries and key projection folded into one matrix `U (H·T, D)`: a patch's attention logits are `x · Uᵀ`.

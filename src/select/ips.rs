@@ -23,20 +23,26 @@
 //! scores go to the candidate that stands earlier, which PyTorch leaves open. Constant patches may be encoded once each
 //! ([`IpsConfig::elide_constant`]). A selection's indices are those of the grid; the code's are of the shuffled order.
 
+mod diversity;
 #[cfg(feature = "cuda")]
 mod on_cuda;
+mod stkim;
+
+pub use stkim::Stkim;
 
 use crate::{
     Device, Parameter, Precision, Rng, Tensor,
     data::{PatchGrid, PatchSource},
     error::{Error, Result},
     nn::{
-        Head, Losses, Module, Pass, ResNet, ResNetConfig, Role, Targets, Task, Transformer, TransformerConfig,
+        Head, Losses, Module, Pass, ResNet, ResNetConfig, Role, Targets, Task, Transformer,
+        TransformerConfig, init,
     },
-    ops,
-    select::{PatchPixels, Scorer, ScorerConfig, Shuffle, shuffle::Orders},
+    ops::{self, top_m_merge::TopMMerge},
+    select::{PatchPixels, Scorer, ScorerConfig, Shuffle, shuffle::Orders, system::regularise},
 };
 use std::collections::BTreeSet;
+use stkim::Masks;
 
 /// The shape of an [`Ips`] network and how it selects.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +67,11 @@ pub struct IpsConfig {
     pub shuffle: Shuffle,
     /// Encode each distinct constant patch once when scoring. Exact, and much faster where images are mostly blank.
     pub elide_constant: bool,
+    /// Masking of the best patches while merging.
+    pub stkim: Option<Stkim>,
+    /// Weight of the regulariser that lets heads look at different things: three times the mean cosine similarity of two
+    /// heads' outputs, plus the mean loss of each head alone. 0: none.
+    pub diversity: f64,
 }
 
 impl IpsConfig {
@@ -95,6 +106,8 @@ impl IpsConfig {
             use_position,
             shuffle: Shuffle::Batch,
             elide_constant: false,
+            stkim: None,
+            diversity: 0.0,
         }
     }
 
@@ -135,6 +148,15 @@ impl IpsConfig {
                 self.tasks.len(),
                 self.transformer.queries
             );
+            return Err(Error::argument("ips", what));
+        }
+        if let Some(stkim) = &self.stkim {
+            stkim.check()?;
+        }
+        let (weight, heads) = (self.diversity, self.transformer.heads);
+        if !weight.is_finite() || weight < 0.0 || (weight > 0.0 && heads < 2) {
+            let what =
+                format!("diversity of {weight} among {heads} heads: at least 0, among at least 2 heads");
             return Err(Error::argument("ips", what));
         }
         let names: BTreeSet<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
@@ -221,6 +243,8 @@ pub struct Ips {
     encoder: ResNet,
     transformer: Transformer,
     heads: Vec<Head>,
+    /// (D, D / H): what every head's output alone is mapped by, where heads are to differ.
+    branch: Option<Parameter>,
     scoring: Scoring,
     #[cfg(feature = "cuda")]
     cache: on_cuda::Cache,
@@ -231,12 +255,14 @@ impl Module for Ips {
         self.encoder.visit(f);
         self.transformer.visit(f);
         self.heads.visit(f);
+        self.branch.iter().for_each(|branch| f(Role::Trained, branch));
     }
 
     fn visit_mut<'a>(&'a mut self, f: &mut dyn FnMut(Role, &'a mut Parameter)) {
         self.encoder.visit_mut(f);
         self.transformer.visit_mut(f);
         self.heads.visit_mut(f);
+        self.branch.iter_mut().for_each(|branch| f(Role::Trained, branch));
     }
 }
 
@@ -256,11 +282,19 @@ impl Ips {
             .iter()
             .map(|task| Head::new(task.clone(), features, device, rng))
             .collect::<Result<_>>()?;
+        let branch = (config.diversity > 0.0)
+            .then(|| {
+                let weight =
+                    init::default_uniform([features, features / config.transformer.heads], device, rng)?;
+                Result::Ok(Parameter::new(diversity::BRANCH, weight))
+            })
+            .transpose()?;
         Ok(Ips {
             config,
             encoder,
             transformer,
             heads,
+            branch,
             scoring: Scoring::default(),
             #[cfg(feature = "cuda")]
             cache: on_cuda::Cache::default(),
@@ -329,29 +363,46 @@ impl Ips {
     /// An empty batch, images of different sizes, of other channels than the encoder's or smaller than a patch, pixels
     /// that cannot be read, out of memory.
     pub fn select(&self, images: &Images, rng: &mut Rng) -> Result<Vec<Selection>> {
-        crate::cpu::in_pool(|| self.select_here(images, rng))
+        crate::cpu::in_pool(|| self.select_here(images, rng, false))
     }
 
-    fn select_here(&self, images: &Images, rng: &mut Rng) -> Result<Vec<Selection>> {
+    /// As [`Ips::select`], with the masking that is for training alone ([`Stkim`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Ips::select`].
+    pub fn select_in_training(&self, images: &Images, rng: &mut Rng) -> Result<Vec<Selection>> {
+        crate::cpu::in_pool(|| self.select_here(images, rng, true))
+    }
+
+    fn select_here(&self, images: &Images, rng: &mut Rng, training: bool) -> Result<Vec<Selection>> {
         let grid = self.grid(images)?;
         let (n, m) = (grid.count(), self.config.memory);
         if n <= m {
             return Ok(images.iter().map(|_| Selection { indices: (0..n as u32).collect() }).collect());
         }
         let orders = Orders::new(self.config.shuffle, images.len(), n, rng);
+        let merges = (n - m).div_ceil(self.config.iteration);
+        let stkim = self.config.stkim.filter(|stkim| training || stkim.in_evaluation);
+        let masks = stkim.map(|stkim| Masks::new(stkim, images.len(), merges, rng));
         #[cfg(feature = "cuda")]
-        let answer =
-            self.select_on_cuda(images, &grid, &orders)?.map(|chosen| (chosen.numbers, chosen.overflowed));
+        let answer = match masks {
+            // What is recorded there has no masks.
+            Some(_) => None,
+            None => self.select_on_cuda(images, &grid, &orders)?,
+        };
+        #[cfg(feature = "cuda")]
+        let answer = answer.map(|chosen| (chosen.numbers, chosen.overflowed));
         #[cfg(not(feature = "cuda"))]
         let answer = None;
         let (mut numbers, overflowed) = match answer {
             Some(answer) => answer,
-            None => self.select_with(&self.scorer()?, images, &grid, &orders)?,
+            None => self.select_with(&self.scorer()?, images, &grid, &orders, masks)?,
         };
         if overflowed {
             self.refuse_overflow()?;
             let precise = self.scorer()?.with_precision(Precision::F32);
-            numbers = self.select_with(&precise, images, &grid, &orders)?.0;
+            numbers = self.select_with(&precise, images, &grid, &orders, masks)?.0;
         }
         let chosen = |row: &[i32]| Selection { indices: row.iter().map(|v| *v as u32).collect() };
         Ok(numbers.chunks(m).map(chosen).collect())
@@ -382,6 +433,7 @@ impl Ips {
         images: &Images,
         grid: &PatchGrid,
         orders: &Orders,
+        masks: Option<Masks>,
     ) -> Result<(Vec<i32>, bool)> {
         let (n, m) = (grid.count(), self.config.memory);
         let i = self.config.iteration.min(n);
@@ -392,7 +444,10 @@ impl Ips {
             let (new_logits, new) =
                 self.score(scorer, images, grid, orders, start..(start + chunk).min(n))?;
             let candidates = ops::concat(&[&logits, &new_logits], 1)?;
-            let best = ops::top_m_merge(&candidates, m, i)?;
+            let best = match &masks {
+                Some(masks) => masks.merge(TopMMerge { keep: m, chunk: i }, &candidates, (start - m) / i)?,
+                None => ops::top_m_merge(&candidates, m, i)?,
+            };
             logits = ops::gather(&candidates, &best)?;
             kept = ops::gather(&ops::concat(&[&kept, &new], 1)?, &best)?;
         }
@@ -502,6 +557,30 @@ impl Ips {
     ///
     /// As [`Ips::select`]; selections that are not one per image and of one length; indices outside the grid.
     pub fn classify(&self, images: &Images, chosen: &[Selection], pass: &mut Pass) -> Result<Prediction> {
+        let x = self.embed(images, chosen, pass)?;
+        self.look(&x, pass)
+    }
+
+    /// Predicts in a training pass and compares with the targets: the prediction, and the losses with what regularises.
+    pub(super) fn learn_from(
+        &self,
+        images: &Images,
+        chosen: &[Selection],
+        targets: &Targets,
+        pass: &mut Pass,
+    ) -> Result<(Prediction, Losses)> {
+        let x = self.embed(images, chosen, pass)?;
+        let prediction = self.look(&x, pass)?;
+        let mut losses = self.losses(&prediction, targets)?;
+        if let Some(branch) = &self.branch {
+            let term = self.diversity(branch, &x, targets, pass)?;
+            regularise(&mut losses, &term, self.config.diversity)?;
+        }
+        Ok((prediction, losses))
+    }
+
+    /// Features of the selected patches with their positions, (B, M, D).
+    fn embed(&self, images: &Images, chosen: &[Selection], pass: &mut Pass) -> Result<Tensor> {
         let grid = self.grid(images)?;
         let m = chosen.first().map_or(0, |s| s.indices.len());
         if chosen.len() != images.len() || m == 0 || chosen.iter().any(|s| s.indices.len() != m) {
@@ -523,14 +602,21 @@ impl Ips {
             let position = ops::positional_encoding(&indices, d, &self.device())?;
             x = ops::add(&x, &ops::reshape(&position, [b, m, d])?)?;
         }
-        let (y, scores) = self.transformer.forward(&x, pass)?;
-        let by_task = ops::transpose(&y, &[1, 0, 2])?;
-        let mut probabilities = Vec::with_capacity(self.heads.len());
-        for (task, head) in self.heads.iter().enumerate() {
-            let own = ops::reshape(&ops::slice(&by_task, task..task + 1)?, [b, d])?;
-            probabilities.push(head.forward(&own, pass)?);
-        }
+        Ok(x)
+    }
+
+    /// What the transformer and the heads make of patches x (B, M, D).
+    fn look(&self, x: &Tensor, pass: &mut Pass) -> Result<Prediction> {
+        let (y, scores) = self.transformer.forward(x, pass)?;
+        let probabilities = self.answers(&ops::transpose(&y, &[1, 0, 2])?, pass)?;
         Ok(Prediction { probabilities, scores })
+    }
+
+    /// What each task's head makes of its own rows of y (T, R, D): probabilities (R, classes).
+    fn answers(&self, y: &Tensor, pass: &mut Pass) -> Result<Vec<Tensor>> {
+        let [rows, d] = [y.dims()[1], y.dims()[2]];
+        let own = |task: usize| ops::reshape(&ops::slice(y, task..task + 1)?, [rows, d]);
+        self.heads.iter().enumerate().map(|(task, head)| head.forward(&own(task)?, pass)).collect()
     }
 
     /// The losses of a prediction: the mean over tasks, and each task's own.

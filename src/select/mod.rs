@@ -18,7 +18,7 @@ pub mod zoom_in;
 pub use ats::{Ats, AtsConfig, AtsPrediction};
 pub use cnn::{Cnn, CnnConfig};
 pub use dps::{Dps, DpsConfig};
-pub use ips::{Ips, IpsConfig, Prediction, Scoring, Selection};
+pub use ips::{Ips, IpsConfig, Prediction, Scoring, Selection, Stkim};
 pub use mil::{AggregatorConfig, Mil, MilConfig, MilPrediction};
 pub use score::{PatchPixels, Scorer, ScorerConfig};
 pub use shuffle::Shuffle;

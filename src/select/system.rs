@@ -118,9 +118,8 @@ impl System for Ips {
     }
 
     fn learn(&self, images: &Images, targets: &Targets, _at: Moment, pass: &mut Pass) -> Result<Learned> {
-        let chosen = self.select(images, pass.rng()?)?;
-        let prediction = self.classify(images, &chosen, pass)?;
-        let losses = self.losses(&prediction, targets)?;
+        let chosen = self.select_in_training(images, pass.rng()?)?;
+        let (prediction, losses) = self.learn_from(images, &chosen, targets, pass)?;
         Ok(Learned { probabilities: prediction.probabilities, losses })
     }
 }

@@ -206,6 +206,33 @@ fn shuffling_is_reproducible_and_gives_original_indices() {
 }
 
 #[test]
+fn masking_is_of_training_unless_told_otherwise() {
+    let images = [image(90, 100, 8), image(90, 100, 9)];
+    let images = refs(&images);
+    let masked = |stkim| net(IpsConfig { stkim: Some(stkim), ..config(5, 7) });
+    let chosen = |net: &Ips, training| match training {
+        true => net.select_in_training(&images, &mut Rng::new(6)).unwrap(),
+        false => net.select(&images, &mut Rng::new(6)).unwrap(),
+    };
+    let plain = chosen(&net(config(5, 7)), true);
+    assert_eq!(chosen(&masked(Stkim::new(3, 0.0)), true), plain);
+    let always = masked(Stkim::new(3, 1.0));
+    let without_the_best = chosen(&always, true);
+    assert_eq!(chosen(&always, true), without_the_best);
+    assert!(without_the_best.iter().zip(&plain).all(|(masked, plain)| masked != plain));
+    assert_eq!(chosen(&always, false), plain);
+    let official = masked(Stkim { in_evaluation: true, ..Stkim::new(3, 1.0) });
+    assert_eq!(chosen(&official, false), without_the_best);
+    for stkim in [Stkim::new(0, 0.1), Stkim::new(3, 1.5), Stkim::new(3, f32::NAN)] {
+        let refused = IpsConfig { stkim: Some(stkim), ..config(5, 7) }.check();
+        assert!(matches!(refused, Err(Error::Argument { op: "ips", .. })), "{stkim:?}");
+    }
+    for diversity in [-0.1, f64::NAN] {
+        assert!(IpsConfig { diversity, ..config(5, 7) }.check().is_err());
+    }
+}
+
+#[test]
 fn a_batch_predicts_what_its_images_predict_alone() {
     let net = net(config(5, 7));
     let images = [image(90, 100, 4), image(90, 100, 5)];
