@@ -6,6 +6,7 @@ mod areas;
 mod op;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod product;
+mod rows;
 mod run;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 pub(crate) mod walk;
@@ -15,6 +16,7 @@ pub(crate) use areas::Areas;
 pub use op::{Arms, Meta, Metas, Op, Outputs};
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 pub(crate) use product::{Axis, Matrix, Product, Stride};
+pub(crate) use rows::{run_rows, runs};
 #[cfg(test)]
 pub(crate) use run::{Numbers, spec_on};
 pub use run::{run, run_in_place, run1};
@@ -283,6 +285,17 @@ impl Device {
         }
         Ok(())
     }
+    /// A new buffer of unspecified contents; `what` names its use when memory runs out.
+    pub(crate) fn alloc(&self, bytes: usize, what: &'static str) -> Result<Buffer> {
+        match self {
+            Device::Cpu => Ok(Buffer::Cpu(Arc::new(cpu::Block::new(bytes, what)?))),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => Ok(Buffer::Cuda(Arc::new(cuda::Block::new(device, bytes, what)?))),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(device) => Ok(Buffer::Wgpu(Arc::new(device.alloc(bytes, what)?))),
+        }
+    }
+
     /// A new buffer that holds a copy of `data`.
     pub(crate) fn upload(&self, data: &[u8]) -> Result<Buffer> {
         match self {

@@ -33,6 +33,11 @@ pub trait Backward: fmt::Debug + Send + Sync {
     /// Gives each operand its gradient, from the gradients of the results.
     fn backward(&self, dy: &Given, to: &mut Gradients) -> Result<()>;
 
+    /// The same when this is the last use of the record, as on a tape: what it kept and was given can be freed on the way.
+    fn backward_once(self: Box<Self>, dy: Given, to: &mut Gradients) -> Result<()> {
+        self.backward(&dy, to)
+    }
+
     /// The tensors kept for this, so that a tape can tell what it holds.
     fn saved(&self) -> SmallVec<[&Tensor; 4]> {
         SmallVec::new()
@@ -54,6 +59,12 @@ impl Given {
     /// The gradient of result `at`; `None` when nothing depended on it.
     pub fn get(&self, at: usize) -> Option<&Tensor> {
         self.grads.get(at).and_then(Option::as_ref)
+    }
+
+    /// As [`Given::one`], for good.
+    pub fn into_one(self) -> Result<Tensor> {
+        let first = self.grads.into_iter().next().flatten();
+        first.ok_or_else(|| Error::tape("the gradient of an operation's first result is missing"))
     }
 
     /// The gradient of the first result, which operations with a single result can rely on.
@@ -231,10 +242,8 @@ impl Tape {
                     let dy = Given { grads: slots[range].iter_mut().map(Option::take).collect() };
                     if dy.grads.iter().any(Option::is_some) {
                         computed.widen()?;
-                        computed.backward.backward(
-                            &dy,
-                            &mut Gradients { operands: &record.operands, slots: &mut slots },
-                        )?;
+                        let mut to = Gradients { operands: &record.operands, slots: &mut slots };
+                        computed.backward.backward_once(dy, &mut to)?;
                     }
                 }
             }

@@ -106,6 +106,13 @@ impl Tensor {
         Ok(Tensor { buffer, offset: 0, dims, dtype, node: None })
     }
 
+    /// A tensor for an operation `what` to write.
+    pub(crate) fn unwritten(dims: Dims, dtype: DType, device: &Device, what: &'static str) -> Result<Self> {
+        dims.check(what)?;
+        let buffer = device.alloc(dims.elements().saturating_mul(dtype.size()), what)?;
+        Ok(Tensor { buffer, offset: 0, dims, dtype, node: None })
+    }
+
     /// A tensor filled with one value.
     pub fn full<T: Element>(value: T, dims: impl Into<Dims>, device: &Device) -> Result<Self> {
         let dims = dims.into();

@@ -2,11 +2,11 @@
 
 use crate::{
     Device, Parameter, Rng, Tensor,
+    device::{Op, run},
     error::{Error, Result},
     nn::{Pass, init},
-    ops,
+    ops::{self, batch_norm::BatchNormStatistics},
 };
-use smallvec::smallvec;
 
 /// Writes [`Module`] for a struct: its own parameters with their roles, then its parts, each of them a module.
 macro_rules! module {
@@ -73,7 +73,6 @@ impl Conv2d {
 
 impl Conv2d {
     /// x (B, C, H, W) through the convolution and its batch norm, with a residual and a ReLU if asked for, to (B, O, h, w).
-    /// In a pass that [recomputes](Pass::recomputing) the record keeps x alone.
     pub fn forward_normalised(
         &self,
         bn: &BatchNorm,
@@ -82,34 +81,16 @@ impl Conv2d {
         relu: bool,
         pass: &mut Pass,
     ) -> Result<Tensor> {
-        let Some(tape) = pass.recomputes_on() else {
-            return bn.apply(&self.forward(x, pass)?, residual, relu, pass);
-        };
-        let weights = [&self.weight, &bn.weight, &bn.bias].into_iter().chain(&self.bias);
-        let weights = weights.map(|parameter| pass.parameter(parameter)).collect::<Result<Vec<_>>>()?;
-        let (conv, config) = (self.conv, ops::BatchNormConfig { relu, ..CONFIG });
-        let (mean, var) = (pass.statistic(&bn.running_mean), pass.statistic(&bn.running_var));
-        let has_bias = self.bias.is_some();
-        let compute = move |ins: &[Tensor]| {
-            let (bias, residual) = if has_bias { (ins.get(4), ins.get(5)) } else { (None, ins.get(4)) };
-            let y = ops::conv2d(&ins[0], &ins[1], bias, conv)?;
-            let tensors = ops::BatchNormTensors {
-                weight: &ins[2],
-                bias: &ins[3],
-                running_mean: &mean,
-                running_var: &var,
-            };
-            let (y, running) = ops::batch_norm(&y, residual, &tensors, config)?;
-            Ok(smallvec![y, running.mean, running.var])
-        };
-        let inputs: Vec<&Tensor> = [x].into_iter().chain(&weights).chain(residual).collect();
-        let outs = tape.checkpoint(compute, &inputs)?;
-        let [y, mean, var] = outs.as_slice() else {
-            return Err(Error::tape("a convolution with its batch norm has three results"));
-        };
-        pass.set_statistic(&bn.running_mean, mean.clone());
-        pass.set_statistic(&bn.running_var, var.clone());
-        Ok(y.clone())
+        bn.apply(&self.forward(x, pass)?, residual, relu, pass)
+    }
+
+    /// The weight and the batch norm's scale and shift, for layers that a pass recomputes.
+    pub(super) fn parameters_with(&self, bn: &BatchNorm, pass: &mut Pass) -> Result<[Tensor; 3]> {
+        if self.bias.is_some() {
+            let what = "a convolution before a batch norm is recomputed without bias: its shift is the bias";
+            return Err(Error::argument("recompute", what));
+        }
+        Ok([pass.parameter(&self.weight)?, pass.parameter(&bn.weight)?, pass.parameter(&bn.bias)?])
     }
 }
 
@@ -164,6 +145,18 @@ impl BatchNorm {
         pass.set_statistic(&self.running_mean, running.mean);
         pass.set_statistic(&self.running_var, running.var);
         Ok(y)
+    }
+
+    /// Mean and inverse deviation of x in a training pass, which notes the new running statistics.
+    pub(super) fn statistics_of(&self, x: &Tensor, pass: &mut Pass) -> Result<[Tensor; 2]> {
+        let (mean, var) = (pass.statistic(&self.running_mean), pass.statistic(&self.running_var));
+        let outs = run(&BatchNormStatistics(CONFIG), &[x, &mean, &var])?;
+        let [new_mean, new_var, mean, inv_std] = outs.as_slice() else {
+            return Err(Error::shape(BatchNormStatistics::NAME, "the operation lacks results"));
+        };
+        pass.set_statistic(&self.running_mean, new_mean.clone());
+        pass.set_statistic(&self.running_var, new_var.clone());
+        Ok([mean.clone(), inv_std.clone()])
     }
 
     /// Scale and shift per channel that evaluation applies, `(γ / √(σ² + ε), β − μ γ / √(σ² + ε))`, both (C), on the

@@ -18,6 +18,7 @@ mod module;
 mod nystrom;
 mod pass;
 mod pre_activation;
+mod recompute;
 mod resnet;
 #[cfg(test)]
 mod tests;

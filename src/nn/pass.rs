@@ -52,16 +52,17 @@ impl<'a> Pass<'a> {
         Pass { tape, rng, recompute: false, watched, statistics }
     }
 
-    /// The same pass, with half the memory for the encoder's activations and a third more time: what a convolution gives
-    /// to its batch norm is computed again for the gradients instead of being kept. Results are the same bits.
+    /// The same pass, with a fraction of the memory for a [`ResNet`](crate::nn::ResNet)'s activations and a third to a half
+    /// more time: what its layers make of a block's input is computed again for the gradients instead of being kept. Results
+    /// are the same bits; gradients of the stem are sums in another order.
     pub fn recomputing(mut self, recompute: bool) -> Self {
         self.recompute = recompute;
         self
     }
 
-    /// The tape of a training pass that computes activations again.
-    pub(super) fn recomputes_on(&self) -> Option<&'a Tape> {
-        self.tape.filter(|_| self.recompute && self.is_training())
+    /// Whether this is a training pass that computes activations again.
+    pub(super) fn recomputes(&self) -> bool {
+        self.tape.is_some() && self.recompute && self.is_training()
     }
 
     /// Whether this pass uses batch statistics and dropout.

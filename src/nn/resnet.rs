@@ -9,9 +9,18 @@ use crate::{
     Device, Rng, Tensor,
     cpu::{FoldedBlock, FoldedConv, FoldedEncoder},
     error::{Error, Result},
-    nn::{BatchNorm, Conv2d, FusedResNet, Pass, fused::FusedBlock, init, layers::module},
-    ops::{self, GlobalPool},
+    nn::{
+        BatchNorm, Conv2d, FusedResNet, Pass,
+        fused::FusedBlock,
+        init,
+        layers::module,
+        recompute::{self, BlockLayers},
+    },
+    ops::{self, GlobalPool, pool::MaxPool2d},
 };
+
+/// The stem's windows.
+const POOL: MaxPool2d = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1] };
 
 /// The shape of a [`ResNet`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +130,14 @@ impl BasicBlock {
 
     /// x (B, C, H, W) to (B, O, h, w).
     pub fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if pass.recomputes() {
+            let layers = BlockLayers {
+                first: (&self.conv1, &self.bn1),
+                second: (&self.conv2, &self.bn2),
+                shortcut: self.downsample.as_ref().map(|Projection { conv, bn }| (conv, bn)),
+            };
+            return recompute::block(&layers, x, pass);
+        }
         let y = self.conv1.forward_normalised(&self.bn1, x, None, true, pass)?;
         let projected;
         let shortcut = match &self.downsample {
@@ -221,8 +238,13 @@ impl ResNet {
 
     /// Patches (P, C, ph, pw) to features (P, D).
     pub fn forward(&self, patches: &Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let x = self.stem.forward_normalised(&self.bn, patches, None, true, pass)?;
-        let mut x = ops::max_pool2d(&x, [3, 3], [2, 2], [1, 1])?;
+        let MaxPool2d { kernel, stride, padding } = POOL;
+        let mut x = if pass.recomputes() {
+            recompute::stem((&self.stem, &self.bn), patches, POOL, pass)?
+        } else {
+            let x = self.stem.forward_normalised(&self.bn, patches, None, true, pass)?;
+            ops::max_pool2d(&x, kernel, stride, padding)?
+        };
         for block in self.stages.iter().flatten() {
             x = block.forward(&x, pass)?;
         }

@@ -29,7 +29,8 @@ macro_rules! table {
 }
 
 table! {
-    batch_norm: BatchNorm, BatchNormEval, BatchNormGrad;
+    batch_norm: BatchNorm, BatchNormApply, BatchNormEval, BatchNormGrad, BatchNormGradApply, BatchNormGradSums,
+        BatchNormStatistics;
     blend_patches: BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators;
     concat: Concat, Narrow, Pad;
     conv2d: Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight;

@@ -50,14 +50,13 @@ impl Backward for Recompute {
         for (at, input) in self.inputs.iter().enumerate() {
             inputs.push(if to.wants(at) { tape.watch(input)? } else { input.clone() });
         }
-        let outs = (self.f)(&inputs)?;
-        let roots: Vec<(&Tensor, &Tensor)> = outs
-            .iter()
-            .enumerate()
-            .filter_map(|(at, out)| Some((out, dy.get(at)?)))
-            .filter(|(out, _)| out.is_watched())
+        // Of the results backward needs the places on the tape alone: their elements are freed before it begins.
+        let outs = (self.f)(&inputs)?.into_iter().enumerate();
+        let roots: Vec<Tensor> = outs
+            .filter(|(_, out)| out.is_watched())
+            .filter_map(|(at, out)| Some(Tensor { node: out.node, ..dy.get(at)?.clone() }))
             .collect();
-        let grads = tape.backward_from(&roots)?;
+        let grads = tape.backward_from(&roots.iter().map(|root| (root, root)).collect::<Vec<_>>())?;
         for (at, input) in inputs.iter().enumerate() {
             if let Some(gradient) = grads.of(input) {
                 to.give(at, || Ok(gradient.clone()))?;

@@ -222,8 +222,9 @@ impl<S: System> Trainer<S> {
         Ok(Trainer { net, optimizer, config, examples, data, recompute, activations, step: 0, order })
     }
 
-    /// The same training with half the memory for activations and more time: see [`Pass::recomputing`]. Results are the
-    /// same bits, so a checkpoint does not ask which of the two it was.
+    /// The same training with a fraction of the memory for activations and more time: see [`Pass::recomputing`]. A step's
+    /// result is the same bits; of its gradients those of the encoder's stem are rounded elsewhere. A checkpoint does not say
+    /// which of the two it was: choose again on resuming.
     pub fn recomputing(mut self, recompute: bool) -> Self {
         self.recompute = recompute;
         self

@@ -7,7 +7,10 @@
 //! A channel's plane is the inner loop where it is long enough. Small planes would leave vectors unfilled, so there a
 //! whole image is one row and the numbers of each channel are repeated over its plane.
 
-use super::{BatchNorm, BatchNormConfig, BatchNormEval, BatchNormGrad, Sizes};
+use super::{
+    BatchNorm, BatchNormApply, BatchNormConfig, BatchNormEval, BatchNormGrad, BatchNormGradApply,
+    BatchNormGradSums, BatchNormStatistics, Sizes,
+};
 use crate::{
     cpu::{
         In, Out, Scratch,
@@ -276,14 +279,14 @@ fn apply<const RELU: bool, const ADD: bool>(
 }
 
 /// Normalises `ins[0]`, with `ins[5]` as residual if it is there.
-fn forward(config: &BatchNormConfig, ins: &[In], mean: &[f32], inv_std: &[f32], y: &mut [f32]) -> Result<()> {
+fn forward(relu: bool, ins: &[In], mean: &[f32], inv_std: &[f32], y: &mut [f32]) -> Result<()> {
     let sizes = Sizes::of(ins[0].dims);
     let numbers = numbers(mean, inv_std, ins[1].f32()?, ins[2].f32()?);
     let x = ins[0].f32()?;
     if x.is_empty() {
         return Ok(());
     }
-    match (config.relu, ins.get(5)) {
+    match (relu, ins.get(5)) {
         (false, None) => apply::<false, false>(x, &[], &numbers, sizes, y),
         (true, None) => apply::<true, false>(x, &[], &numbers, sizes, y),
         (false, Some(residual)) => apply::<false, true>(x, residual.f32()?, &numbers, sizes, y),
@@ -296,22 +299,41 @@ fn numbers(mean: &[f32], inv_std: &[f32], weight: &[f32], bias: &[f32]) -> Vec<[
     (0..mean.len()).map(|c| [mean[c], weight[c] * inv_std[c], bias[c]]).collect()
 }
 
+/// x, running mean and variance -> running mean and variance, mean, inverse deviation
+fn statistics(config: &BatchNormConfig, [x, old_mean, old_var]: [&In; 3], outs: &mut [Out]) -> Result<()> {
+    let [new_mean, new_var, mean, inv_std] = outs else { return Ok(()) };
+    let moments = moments(x.f32()?, Sizes::of(x.dims))?;
+    let (old_mean, old_var) = (old_mean.f32()?, old_var.f32()?);
+    let (new_mean, new_var) = (new_mean.f32()?, new_var.f32()?);
+    let (mean, inv_std) = (mean.f32()?, inv_std.f32()?);
+    let moved = |old: f32, to: f64| ((1.0 - config.momentum) * f64::from(old) + config.momentum * to) as f32;
+    for (c, m) in moments.iter().enumerate() {
+        mean[c] = m.mean as f32;
+        inv_std[c] = (1.0 / (m.squares / m.count + config.eps).sqrt()) as f32;
+        new_mean[c] = moved(old_mean[c], m.mean);
+        new_var[c] = moved(old_var[c], m.squares / (m.count - 1.0));
+    }
+    Ok(())
+}
+
 impl BatchNorm {
     pub(super) fn on_cpu(&self, ins: &[In], outs: &mut [Out]) -> Result<()> {
-        let [y, new_mean, new_var, mean, inv_std] = outs else { return Ok(()) };
-        let moments = moments(ins[0].f32()?, Sizes::of(ins[0].dims))?;
-        let (old_mean, old_var) = (ins[3].f32()?, ins[4].f32()?);
-        let (new_mean, new_var) = (new_mean.f32()?, new_var.f32()?);
-        let (mean, inv_std) = (mean.f32()?, inv_std.f32()?);
-        let moved =
-            |old: f32, to: f64| ((1.0 - self.0.momentum) * f64::from(old) + self.0.momentum * to) as f32;
-        for (c, m) in moments.iter().enumerate() {
-            mean[c] = m.mean as f32;
-            inv_std[c] = (1.0 / (m.squares / m.count + self.0.eps).sqrt()) as f32;
-            new_mean[c] = moved(old_mean[c], m.mean);
-            new_var[c] = moved(old_var[c], m.squares / (m.count - 1.0));
-        }
-        forward(&self.0, ins, mean, inv_std, y.f32()?)
+        let [y, rest @ ..] = outs else { return Ok(()) };
+        statistics(&self.0, [&ins[0], &ins[3], &ins[4]], rest)?;
+        let [_, _, mean, inv_std] = rest else { return Ok(()) };
+        forward(self.0.relu, ins, mean.f32()?, inv_std.f32()?, y.f32()?)
+    }
+}
+
+impl BatchNormStatistics {
+    pub(super) fn on_cpu(&self, ins: &[In], outs: &mut [Out]) -> Result<()> {
+        statistics(&self.0, [&ins[0], &ins[1], &ins[2]], outs)
+    }
+}
+
+impl BatchNormApply {
+    pub(super) fn on_cpu(&self, ins: &[In], outs: &mut [Out]) -> Result<()> {
+        forward(self.relu, ins, ins[3].f32()?, ins[4].f32()?, outs[0].f32()?)
     }
 }
 
@@ -322,42 +344,94 @@ impl BatchNormEval {
         for (inv_std, &var) in inv_std.iter_mut().zip(ins[4].f32()?) {
             *inv_std = (1.0 / (f64::from(var) + self.0.eps).sqrt()) as f32;
         }
-        forward(&self.0, ins, ins[3].f32()?, inv_std, y.f32()?)
+        forward(self.0.relu, ins, ins[3].f32()?, inv_std, y.f32()?)
+    }
+}
+
+/// dy, x, weight, bias, mean, inverse deviation, as far as the gradients need them.
+struct GradOperands<'a> {
+    dy: &'a [f32],
+    x: &'a [f32],
+    weight: &'a [f32],
+    inv_std: &'a [f32],
+    /// Mean, scale and bias of each channel.
+    three: Vec<[f32; 3]>,
+    sizes: Sizes,
+}
+
+impl<'a> GradOperands<'a> {
+    fn of(ins: &'a [In]) -> Result<Self> {
+        let (weight, inv_std) = (ins[2].f32()?, ins[5].f32()?);
+        Ok(GradOperands {
+            dy: ins[0].f32()?,
+            x: ins[1].f32()?,
+            weight,
+            inv_std,
+            three: numbers(ins[4].f32()?, inv_std, weight, ins[3].f32()?),
+            sizes: Sizes::of(ins[1].dims),
+        })
+    }
+
+    /// dbias and dweight of each channel.
+    fn sums(&self, relu: bool) -> Result<Vec<[f64; 2]>> {
+        if self.x.is_empty() {
+            return Ok(vec![[0.0; 2]; self.three.len()]);
+        }
+        let of = if relu { grad_sums::<true> } else { grad_sums::<false> };
+        let mut sums = of(self.dy, self.x, &self.three, self.sizes)?;
+        sums.iter_mut().zip(self.inv_std).for_each(|(sum, inv)| sum[1] *= f64::from(*inv));
+        Ok(sums)
+    }
+
+    /// dx; so great a share of the sums goes through the statistics.
+    fn apply(&self, relu: bool, sums: &[[f64; 2]], share: f64, dx: &mut [f32]) -> Result<()> {
+        if self.x.is_empty() {
+            return Ok(());
+        }
+        let channel = |(c, [sum, product]): (usize, &[f64; 2])| {
+            let inv = f64::from(self.inv_std[c]);
+            let of_g = f64::from(self.weight[c]) * inv;
+            let [mean, scale, bias] = self.three[c];
+            let (of_x, of_one) = (-of_g * share * product * inv, -of_g * share * sum);
+            [mean, scale, bias, of_g as f32, of_x as f32, of_one as f32]
+        };
+        let six: Vec<[f32; 6]> = sums.iter().enumerate().map(channel).collect();
+        let of = if relu { apply_grad::<true> } else { apply_grad::<false> };
+        of(self.dy, self.x, &six, self.sizes, dx)
+    }
+}
+
+/// Writes dweight and dbias.
+fn write_sums(sums: &[[f64; 2]], dweight: &mut [f32], dbias: &mut [f32]) {
+    for ((sum, dweight), dbias) in sums.iter().zip(dweight).zip(dbias) {
+        (*dbias, *dweight) = (sum[0] as f32, sum[1] as f32);
     }
 }
 
 impl BatchNormGrad {
     pub(super) fn on_cpu(&self, ins: &[In], outs: &mut [Out]) -> Result<()> {
-        if self.relu { self.grad::<true>(ins, outs) } else { self.grad::<false>(ins, outs) }
-    }
-
-    fn grad<const RELU: bool>(&self, ins: &[In], outs: &mut [Out]) -> Result<()> {
         let [dx, dweight, dbias] = outs else { return Ok(()) };
-        let (dx, dweight, dbias) = (dx.f32()?, dweight.f32()?, dbias.f32()?);
-        let (dy, x) = (ins[0].f32()?, ins[1].f32()?);
-        let (weight, bias) = (ins[2].f32()?, ins[3].f32()?);
-        let (mean, inv_std) = (ins[4].f32()?, ins[5].f32()?);
-        let sizes = Sizes::of(ins[1].dims);
-        if x.is_empty() {
-            dweight.fill(0.0);
-            dbias.fill(0.0);
-            return Ok(());
-        }
-        let three = numbers(mean, inv_std, weight, bias);
-        let sums = grad_sums::<RELU>(dy, x, &three, sizes)?;
-        let count = (sizes.batch * sizes.plane) as f64;
-        let mut six = Vec::with_capacity(sizes.channels);
-        for (c, [sum, product]) in sums.into_iter().enumerate() {
-            let inv = f64::from(inv_std[c]);
-            let product = product * inv;
-            (dbias[c], dweight[c]) = (sum as f32, product as f32);
-            let of_g = f64::from(weight[c]) * inv;
-            let through_statistics = if self.training { of_g / count } else { 0.0 };
-            let [mean, scale, bias] = three[c];
-            let (of_x, of_one) = (-through_statistics * product * inv, -through_statistics * sum);
-            six.push([mean, scale, bias, of_g as f32, of_x as f32, of_one as f32]);
-        }
-        apply_grad::<RELU>(dy, x, &six, sizes, dx)
+        let of = GradOperands::of(ins)?;
+        let sums = of.sums(self.relu)?;
+        write_sums(&sums, dweight.f32()?, dbias.f32()?);
+        let share = if self.training { 1.0 / (of.sizes.batch * of.sizes.plane) as f64 } else { 0.0 };
+        of.apply(self.relu, &sums, share, dx.f32()?)
+    }
+}
+
+impl BatchNormGradSums {
+    pub(super) fn on_cpu(&self, ins: &[In], outs: &mut [Out]) -> Result<()> {
+        let [dweight, dbias] = outs else { return Ok(()) };
+        write_sums(&GradOperands::of(ins)?.sums(self.relu)?, dweight.f32()?, dbias.f32()?);
+        Ok(())
+    }
+}
+
+impl BatchNormGradApply {
+    pub(super) fn on_cpu(&self, ins: &[In], outs: &mut [Out]) -> Result<()> {
+        let (dweight, dbias) = (ins[6].f32()?, ins[7].f32()?);
+        let sums: Vec<[f64; 2]> = dbias.iter().zip(dweight).map(|(b, w)| [*b, *w].map(f64::from)).collect();
+        GradOperands::of(ins)?.apply(self.relu, &sums, self.share(), outs[0].f32()?)
     }
 }
 

@@ -2,7 +2,10 @@
 //! normalisation; evaluation: the inverse deviation, the normalisation; backward: the sums of parts, their merge, the
 //! gradient of x.
 
-use super::{BatchNorm, BatchNormConfig, BatchNormEval, BatchNormGrad, Sizes, parts::Parts};
+use super::{
+    BatchNorm, BatchNormApply, BatchNormConfig, BatchNormEval, BatchNormGrad, BatchNormGradApply,
+    BatchNormGradSums, BatchNormStatistics, Sizes, parts::Parts,
+};
 use crate::{
     cuda::{
         Argument, BATCH_NORM_GRAD_MERGE_F32, BATCH_NORM_GRAD_SUMS_F32, BATCH_NORM_GRAD_X_F32,
@@ -98,36 +101,66 @@ struct GradMergeParams {
     parts: u64,
 }
 
+/// Bytes for the statistics of the parts of x.
+fn statistics_scratch(x: &Meta) -> usize {
+    let parts = Parts::of(Sizes::of(x.dims));
+    3 * parts.sizes.channels * parts.count() * size_of::<f32>()
+}
+
+/// Statistics of x from scratch on: new running mean and variance, mean, inverse deviation.
+fn launch_statistics(
+    cx: &Cx,
+    config: &BatchNormConfig,
+    [x, running_mean, running_var]: [&In; 3],
+    outs: &[Out],
+) -> Result<()> {
+    let parts = Parts::of(Sizes::of(x.dims));
+    let (params, grid) = PartParams::new(cx, &parts, false)?;
+    cx.launch(BATCH_NORM_STATISTICS_F32, grid, &[x.into(), cx.scratch()], &params)?;
+    let [new_mean, new_var, mean, inv_std] = outs else { return Ok(()) };
+    let channels = parts.sizes.channels;
+    let params = MergeParams {
+        channels: channels as u64,
+        parts: parts.count() as u64,
+        eps: config.eps as f32,
+        momentum: config.momentum as f32,
+    };
+    let pointers = [
+        cx.scratch(),
+        running_mean.into(),
+        running_var.into(),
+        new_mean.into(),
+        new_var.into(),
+        mean.into(),
+        inv_std.into(),
+    ];
+    cx.launch(BATCH_NORM_MERGE_F32, Grid::over(channels, CHANNELS), &pointers, &params)
+}
+
 impl BatchNorm {
-    /// Bytes for the statistics of the parts.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
-        let parts = Parts::of(Sizes::of(ins[0].dims));
-        3 * parts.sizes.channels * parts.count() * size_of::<f32>()
+        statistics_scratch(&ins[0])
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        let (x, parts) = (&ins[0], Parts::of(Sizes::of(ins[0].dims)));
-        let channels = parts.sizes.channels;
-        let (params, grid) = PartParams::new(cx, &parts, false)?;
-        cx.launch(BATCH_NORM_STATISTICS_F32, grid, &[x.into(), cx.scratch()], &params)?;
-        let [_, new_mean, new_var, mean, inv_std] = outs else { return Ok(()) };
-        let params = MergeParams {
-            channels: channels as u64,
-            parts: parts.count() as u64,
-            eps: self.0.eps as f32,
-            momentum: self.0.momentum as f32,
-        };
-        let pointers = [
-            cx.scratch(),
-            (&ins[3]).into(),
-            (&ins[4]).into(),
-            new_mean.into(),
-            new_var.into(),
-            mean.into(),
-            inv_std.into(),
-        ];
-        cx.launch(BATCH_NORM_MERGE_F32, Grid::over(channels, CHANNELS), &pointers, &params)?;
-        launch_normalise(cx, &self.0, ins, [mean.into(), inv_std.into()], &outs[0])
+        launch_statistics(cx, &self.0, [&ins[0], &ins[3], &ins[4]], &outs[1..])?;
+        launch_normalise(cx, self.0.relu, ins, [(&outs[3]).into(), (&outs[4]).into()], &outs[0])
+    }
+}
+
+impl BatchNormStatistics {
+    pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
+        statistics_scratch(&ins[0])
+    }
+
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        launch_statistics(cx, &self.0, [&ins[0], &ins[1], &ins[2]], outs)
+    }
+}
+
+impl BatchNormApply {
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        launch_normalise(cx, self.relu, ins, [(&ins[3]).into(), (&ins[4]).into()], &outs[0])
     }
 }
 
@@ -138,50 +171,76 @@ impl BatchNormEval {
         let params = InvStdParams { channels: cx.u32(channels)?, eps: self.0.eps as f32 };
         let grid = Grid::over(channels, BATCH_NORM_INV_STD_F32.threads as usize);
         cx.launch(BATCH_NORM_INV_STD_F32, grid, &[var.into(), inv_std.into()], &params)?;
-        launch_normalise(cx, &self.0, ins, [(&ins[3]).into(), inv_std.into()], &outs[0])
+        launch_normalise(cx, self.0.relu, ins, [(&ins[3]).into(), inv_std.into()], &outs[0])
     }
 }
 
 /// Normalises x with a mean and an inverse deviation per channel; adds the residual, if there is one, and rectifies.
-fn launch_normalise(
-    cx: &Cx,
-    config: &BatchNormConfig,
-    ins: &[In],
-    [mean, inv_std]: [Argument; 2],
-    y: &Out,
-) -> Result<()> {
-    let (params, grid) = NormaliseParams::new(cx, Sizes::of(y.dims), config.relu, 0.0)?;
+fn launch_normalise(cx: &Cx, relu: bool, ins: &[In], [mean, inv_std]: [Argument; 2], y: &Out) -> Result<()> {
+    let (params, grid) = NormaliseParams::new(cx, Sizes::of(y.dims), relu, 0.0)?;
     let residual = ins.get(5).map_or(Argument::NONE, Argument::from);
     let pointers = [(&ins[0]).into(), residual, (&ins[1]).into(), (&ins[2]).into(), mean, inv_std, y.into()];
     cx.launch(BATCH_NORM_NORMALISE_F32, grid, &pointers, &params)
 }
 
+/// Bytes for the sums of the parts of x.
+fn sums_scratch(x: &Meta) -> usize {
+    let parts = Parts::of(Sizes::of(x.dims));
+    2 * parts.sizes.channels * parts.count() * size_of::<f32>()
+}
+
+/// dweight and dbias from dy, x, weight, bias, mean and inverse deviation.
+fn launch_grad_sums(cx: &Cx, relu: bool, ins: &[In], [dweight, dbias]: [&Out; 2]) -> Result<()> {
+    let parts = Parts::of(Sizes::of(ins[1].dims));
+    let channels = parts.sizes.channels;
+    let (params, grid) = PartParams::new(cx, &parts, relu)?;
+    let pointers: Vec<Argument> = ins[..6].iter().map(Argument::from).chain([cx.scratch()]).collect();
+    cx.launch(BATCH_NORM_GRAD_SUMS_F32, grid, &pointers, &params)?;
+    let params = GradMergeParams { channels: channels as u64, parts: parts.count() as u64 };
+    let pointers = [cx.scratch(), dweight.into(), dbias.into()];
+    cx.launch(BATCH_NORM_GRAD_MERGE_F32, Grid::over(channels, CHANNELS), &pointers, &params)
+}
+
+/// dx from the same operands and the sums; so great a share of these goes through the statistics.
+fn launch_grad_x(
+    cx: &Cx,
+    (relu, share): (bool, f64),
+    ins: &[In],
+    sums: [Argument; 2],
+    dx: &Out,
+) -> Result<()> {
+    let (params, grid) = NormaliseParams::new(cx, Sizes::of(dx.dims), relu, share as f32)?;
+    let pointers: Vec<Argument> =
+        ins[..6].iter().map(Argument::from).chain(sums).chain([dx.into()]).collect();
+    cx.launch(BATCH_NORM_GRAD_X_F32, grid, &pointers, &params)
+}
+
 impl BatchNormGrad {
-    /// Bytes for the sums of the parts.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
-        let parts = Parts::of(Sizes::of(ins[1].dims));
-        2 * parts.sizes.channels * parts.count() * size_of::<f32>()
+        sums_scratch(&ins[1])
     }
 
     pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
-        let [dy, x, weight, bias, mean, inv_std] = ins else { return Ok(()) };
-        let of_channel: [Argument; 4] = [weight.into(), bias.into(), mean.into(), inv_std.into()];
-        let [weight, bias, mean, inv_std] = of_channel;
         let [dx, dweight, dbias] = outs else { return Ok(()) };
-        let parts = Parts::of(Sizes::of(x.dims));
-        let Sizes { batch, channels, plane } = parts.sizes;
-        let (params, grid) = PartParams::new(cx, &parts, self.relu)?;
-        let pointers = [dy.into(), x.into(), weight, bias, mean, inv_std, cx.scratch()];
-        cx.launch(BATCH_NORM_GRAD_SUMS_F32, grid, &pointers, &params)?;
+        let Sizes { batch, plane, .. } = Sizes::of(dx.dims);
+        launch_grad_sums(cx, self.relu, ins, [dweight, dbias])?;
+        let share = if self.training { 1.0 / (batch * plane) as f64 } else { 0.0 };
+        launch_grad_x(cx, (self.relu, share), ins, [dweight.into(), dbias.into()], dx)
+    }
+}
 
-        let params = GradMergeParams { channels: channels as u64, parts: parts.count() as u64 };
-        let (dweight, dbias): (Argument, Argument) = (dweight.into(), dbias.into());
-        let grid = Grid::over(channels, CHANNELS);
-        cx.launch(BATCH_NORM_GRAD_MERGE_F32, grid, &[cx.scratch(), dweight, dbias], &params)?;
+impl BatchNormGradSums {
+    pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
+        sums_scratch(&ins[1])
+    }
 
-        let through = if self.training { (1.0 / (batch * plane) as f64) as f32 } else { 0.0 };
-        let (params, grid) = NormaliseParams::new(cx, parts.sizes, self.relu, through)?;
-        let pointers = [dy.into(), x.into(), weight, bias, mean, inv_std, dweight, dbias, dx.into()];
-        cx.launch(BATCH_NORM_GRAD_X_F32, grid, &pointers, &params)
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        launch_grad_sums(cx, self.relu, ins, [&outs[0], &outs[1]])
+    }
+}
+
+impl BatchNormGradApply {
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        launch_grad_x(cx, (self.relu, self.share()), ins, [(&ins[6]).into(), (&ins[7]).into()], &outs[0])
     }
 }

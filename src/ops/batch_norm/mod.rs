@@ -13,6 +13,7 @@ mod grad;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod parts;
 mod spec;
+mod steps;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "wgpu")]
@@ -28,6 +29,8 @@ use crate::{
     tensor::Tensor,
 };
 use smallvec::{SmallVec, smallvec};
+
+pub use steps::{BatchNormApply, BatchNormGradApply, BatchNormGradSums, BatchNormStatistics};
 
 /// Constants of a batch normalisation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,16 +96,7 @@ impl Op for BatchNorm {
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         self.0.check(Self::NAME)?;
         let (x, per_channel) = check(Self::NAME, ins)?;
-        let sizes = Sizes::of(x.dims);
-        if sizes.batch * sizes.plane < 2 && sizes.channels > 0 {
-            let what = format!(
-                "training needs more than one value per channel, shape {} has {}: \
-                 use a larger batch, or evaluation",
-                x.dims,
-                sizes.batch * sizes.plane
-            );
-            return Err(Error::shape(Self::NAME, what));
-        }
+        Sizes::of(x.dims).check_training(Self::NAME, x.dims)?;
         Ok(smallvec![x, per_channel, per_channel, per_channel, per_channel])
     }
 
@@ -157,11 +151,7 @@ impl Op for BatchNormGrad {
 
     fn infer(&self, ins: &[Meta]) -> Result<Metas> {
         check_dtypes(Self::NAME, ins, &[DType::F32; 6])?;
-        if ins[0].dims != ins[1].dims {
-            let what = format!("dy has shape {}, x has {}", ins[0].dims, ins[1].dims);
-            return Err(Error::shape(Self::NAME, what));
-        }
-        let per_channel = check_channels(Self::NAME, ins[1].dims, &ins[2..])?;
+        let per_channel = check_grad(Self::NAME, ins)?;
         Ok(smallvec![ins[1], per_channel, per_channel])
     }
 
@@ -193,6 +183,19 @@ impl Sizes {
     fn of(dims: Dims) -> Self {
         Sizes { batch: dims[0], channels: dims[1], plane: dims[2..].iter().product() }
     }
+
+    /// Refuses a batch without a variance.
+    fn check_training(self, op: &'static str, dims: Dims) -> Result<()> {
+        let values = self.batch * self.plane;
+        if values >= 2 || self.channels == 0 {
+            return Ok(());
+        }
+        let what = format!(
+            "training needs more than one value per channel, shape {dims} has {values}: \
+             use a larger batch, or evaluation"
+        );
+        Err(Error::shape(op, what))
+    }
 }
 
 /// Checks the operands of the forward operations; gives x and the shape of what is kept per channel.
@@ -205,6 +208,14 @@ fn check(op: &'static str, ins: &[Meta]) -> Result<(Meta, Meta)> {
         return Err(Error::shape(op, what));
     }
     Ok((x, per_channel))
+}
+
+/// Checks dy, x and what is given per channel; gives its shape.
+fn check_grad(op: &'static str, ins: &[Meta]) -> Result<Meta> {
+    if ins[0].dims != ins[1].dims {
+        return Err(Error::shape(op, format!("dy has shape {}, x has {}", ins[0].dims, ins[1].dims)));
+    }
+    check_channels(op, ins[1].dims, &ins[2..])
 }
 
 /// Checks that x has channels and that each of `tensors` has one value for each.

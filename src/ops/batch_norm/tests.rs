@@ -39,7 +39,15 @@ fn judge_shape(dims: Dims, seed: u64) {
         if dims[0] * dims[2..].iter().product::<usize>() > 1 {
             judge(&BatchNorm(config), &ins[..5]);
             judge(&BatchNorm(config), &ins);
+            judge(&BatchNormStatistics(config), &[&x, mean, var]);
         }
+        // Any numbers serve as mean and inverse deviation, and as the sums of a batch of which x is a part.
+        judge(&BatchNormApply { relu }, &ins[..5]);
+        judge(&BatchNormApply { relu }, &ins);
+        let grads = [&dy, &x, weight, bias, mean, var];
+        judge(&BatchNormGradSums { relu }, &grads);
+        let values = 3 * dims.elements() / dims[1];
+        judge(&BatchNormGradApply { relu, values }, &[&dy, &x, weight, bias, mean, var, bias, weight]);
         judge(&BatchNormEval(config), &ins[..5]);
         judge(&BatchNormEval(config), &ins);
         for training in [false, true] {
@@ -111,6 +119,44 @@ fn fused_forms_equal_separate_operations() {
     assert_eq!(bits(&got), bits(&want));
     let got = batch_norm(&x, None, &view(&t), config).unwrap().0;
     assert_eq!(bits(&got), bits(&ops::relu(&plain).unwrap()));
+}
+
+/// Statistics and normalisation apart are the bits of both together; the sums of two parts and the gradient of each are, but
+/// for rounding, those of the whole.
+#[test]
+fn steps_of_a_batch_in_parts_make_the_whole() {
+    let (x, dy) = (random([5, 3, 7, 6], 1), random([5, 3, 7, 6], 2));
+    let [weight, bias, mean, var] = &tensors(3, 3);
+    let config = BatchNormConfig { relu: true, ..Default::default() };
+    let whole = run(&BatchNorm(config), &[&x, weight, bias, mean, var]).unwrap();
+    let statistics = run(&BatchNormStatistics(config), &[&x, mean, var]).unwrap();
+    let of = |outs: &[Tensor]| outs.iter().map(bits).collect::<Vec<_>>();
+    assert_eq!(of(&statistics), of(&whole[1..]));
+    let [_, _, mean, inv_std] = statistics.as_slice() else { panic!("four results") };
+    let apply = BatchNormApply { relu: true };
+    assert_eq!(of(&run(&apply, &[&x, weight, bias, mean, inv_std]).unwrap()), of(&whole[..1]));
+
+    let [first, second] = [0..2, 2..5].map(|rows: std::ops::Range<usize>| {
+        [ops::slice(&dy, rows.clone()).unwrap(), ops::slice(&x, rows).unwrap()]
+    });
+    let op = BatchNormGradSums { relu: true };
+    let sums_of = |[dy, x]: &[Tensor; 2]| run(&op, &[dy, x, weight, bias, mean, inv_std]).unwrap();
+    let (a, b) = (sums_of(&first), sums_of(&second));
+    let [dweight, dbias] = [0, 1].map(|at: usize| ops::add(&a[at], &b[at]).unwrap());
+    let op = BatchNormGradApply { relu: true, values: 5 * 42 };
+    let dx_of = |[dy, x]: &[Tensor; 2]| {
+        run(&op, &[dy, x, weight, bias, mean, inv_std, &dweight, &dbias]).unwrap().remove(0)
+    };
+    let got = [ops::concat(&[&dx_of(&first), &dx_of(&second)], 0).unwrap(), dweight.clone(), dbias.clone()];
+    let op = BatchNormGrad { training: true, relu: true };
+    let want = run(&op, &[&dy, &x, weight, bias, mean, inv_std]).unwrap();
+    for (got, want) in got.iter().zip(&want) {
+        let close = |(a, b): (f32, f32)| (a - b).abs() <= 1e-5 * (1.0 + b.abs());
+        assert!(got.to_vec().unwrap().into_iter().zip(want.to_vec().unwrap()).all(close));
+    }
+    let too_few = BatchNormGradApply { relu: true, values: 5 * 42 - 1 };
+    let refused = run(&too_few, &[&dy, &x, weight, bias, mean, inv_std, &dweight, &dbias]);
+    assert!(matches!(refused, Err(Error::Argument { op: "batch_norm_grad_apply", .. })));
 }
 
 #[test]
