@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     /// How activations are kept for the gradients: as bf16 or f16 in half the memory
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) activations: Activations,
-    /// Compute convolutions again for the gradients instead of keeping what they gave to batch norms
+    /// Compute the inside of residual blocks again for the gradients instead of keeping it
     #[arg(long)]
     pub(crate) recompute: bool,
     /// Height and width of an image, in pixels

@@ -25,6 +25,9 @@ use std::{
 /// The driver's alignment, and the smallest class.
 const ALIGN: usize = 256;
 
+/// Bytes from which on classes are finer.
+const LARGE: usize = 1 << 20;
+
 static REUSE: LazyLock<bool> =
     LazyLock::new(|| !matches!(std::env::var("FOVEATE_POOL").as_deref(), Ok("off" | "bare")));
 static FILL: LazyLock<bool> = LazyLock::new(|| std::env::var("FOVEATE_POOL").as_deref() == Ok("off"));
@@ -58,12 +61,17 @@ impl Pool {
     }
 }
 
-/// The allocation size that serves `bytes`: four classes per power of two, in units of the driver's alignment.
+/// The allocation size that serves `bytes`: four classes per power of two, in units of the driver's alignment, and sixteen
+/// from [`LARGE`] on, where what is left over counts.
 fn class(bytes: usize) -> usize {
     if !*REUSE {
         return bytes;
     }
-    let step = if bytes < 4 * ALIGN { ALIGN } else { (1usize << (bytes.ilog2() - 2)).max(ALIGN) };
+    let step = if bytes < 4 * ALIGN {
+        ALIGN
+    } else {
+        (1usize << (bytes.ilog2() - if bytes < LARGE { 2 } else { 4 })).max(ALIGN)
+    };
     bytes.checked_next_multiple_of(step).unwrap_or(usize::MAX)
 }
 

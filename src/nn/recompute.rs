@@ -38,13 +38,6 @@ pub(super) struct Segment {
     relu: bool,
 }
 
-/// What backward makes of the gradient behind a [`Segment`].
-struct SegmentGrads {
-    x: Tensor,
-    /// Of the convolution's weight, the batch norm's scale and its shift.
-    parameters: [Tensor; 3],
-}
-
 impl Segment {
     /// The segment and what its convolution makes of x; its parameters join `operands`.
     fn new(
@@ -78,15 +71,22 @@ impl Segment {
         self.normalised(&self.convolved(x)?, None)
     }
 
-    /// From the gradient `g` of the result, or, with a residual, of the sum before the ReLU. `convolved` is used up.
-    fn backward(&self, x: &Tensor, convolved: Tensor, g: &Tensor, masked: bool) -> Result<SegmentGrads> {
+    /// From the gradient `g` of the result, or, with a residual, of the sum before the ReLU: that of what the convolution
+    /// gave, and those of its weight and the batch norm's scale and shift.
+    fn backward(
+        &self,
+        x: &Tensor,
+        convolved: Tensor,
+        g: &Tensor,
+        masked: bool,
+    ) -> Result<(Tensor, [Tensor; 3])> {
         let op = BatchNormGrad { training: true, relu: self.relu && !masked };
         let [scale, shift, mean, inv_std] = &self.norm;
         let grads = run(&op, &[g, &convolved, scale, shift, mean, inv_std])?;
         drop(convolved);
         let [dy, scale, shift] = <[Tensor; 3]>::try_from(grads.into_vec()).map_err(|_| lacking())?;
         let weight = self.weight_grad(x, &dy)?;
-        Ok(SegmentGrads { x: self.input_grad(x, &dy)?, parameters: [weight, scale, shift] })
+        Ok((dy, [weight, scale, shift]))
     }
 
     fn saved(&self) -> SmallVec<[&Tensor; 5]> {
@@ -97,12 +97,9 @@ impl Segment {
         run1(&Conv2dGradWeight { conv: self.conv, kernel: last_two(&self.weight) }, &[x, dy])
     }
 
-    fn input_grad_op(&self, x: &Tensor) -> Conv2dGradInput {
-        Conv2dGradInput { conv: self.conv, image: last_two(x) }
-    }
-
-    fn input_grad(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-        run1(&self.input_grad_op(x), &[dy, &self.weight])
+    /// The gradient of images of so many rows and columns, from that of what the convolution gave.
+    fn input_grad(&self, image: [usize; 2]) -> Conv2dGradInput {
+        Conv2dGradInput { conv: self.conv, image }
     }
 }
 
@@ -186,7 +183,7 @@ impl Stem {
             let dy = run1(&apply, &ins.collect::<SmallVec<[&Tensor; 8]>>())?;
             add_to(&mut weight, segment.weight_grad(&x, &dy)?)?;
             if to.wants(0) {
-                let op = segment.input_grad_op(&x);
+                let op = segment.input_grad(last_two(&x));
                 run_rows(&op, rows, batch, &mut dx, &[&dy, &segment.weight])?;
             }
         }
@@ -251,21 +248,17 @@ impl Block {
     fn gradients(&self, dy: Tensor, to: &mut Gradients) -> Result<()> {
         let Block { x, first, second, shortcut } = self;
         let h = first.forward(x)?;
-        let convolved = second.convolved(&h)?;
+        let (inside, convolved) = (last_two(&h), second.convolved(&h)?);
         let g = self.masked(dy, &convolved)?;
-        let SegmentGrads { x: dh, parameters } = second.backward(&h, convolved, &g, true)?;
-        drop(h);
+        let (dy, parameters) = second.backward(&h, convolved, &g, true)?;
         give(parameters, 4, to)?;
-        let SegmentGrads { x: dx, parameters } = first.backward(x, first.convolved(x)?, &dh, false)?;
-        drop(dh);
-        give(parameters, 1, to)?;
+        drop(h);
+        let dh = run1(&second.input_grad(inside), &[&dy, &second.weight])?;
+        drop(dy);
+        let dx = through(first, x, dh, false, 1, to)?;
         let beside = match shortcut {
             None => g,
-            Some(segment) => {
-                let grads = segment.backward(x, segment.convolved(x)?, &g, true)?;
-                give(grads.parameters, 7, to)?;
-                grads.x
-            }
+            Some(shortcut) => through(shortcut, x, g, true, 7, to)?,
         };
         to.give(0, || ops::add(&beside, &dx))
     }
@@ -286,6 +279,21 @@ impl Block {
         let [g] = g;
         g.ok_or_else(lacking)
     }
+}
+
+/// The gradient of x from the gradient `g` behind a segment, whose parameters are operands from `first` on. `g` is used up.
+fn through(
+    segment: &Segment,
+    x: &Tensor,
+    g: Tensor,
+    masked: bool,
+    first: usize,
+    to: &mut Gradients,
+) -> Result<Tensor> {
+    let (dy, parameters) = segment.backward(x, segment.convolved(x)?, &g, masked)?;
+    drop(g);
+    give(parameters, first, to)?;
+    run1(&segment.input_grad(last_two(x)), &[&dy, &segment.weight])
 }
 
 impl Backward for Block {

@@ -31,9 +31,17 @@ pub(super) enum Use {
     ReadBack,
 }
 
-/// The size of the buffer that serves `bytes`: four classes per power of two.
+/// Bytes from which on buffers are cut more finely.
+const LARGE: u64 = 1 << 20;
+
+/// The size of the buffer that serves `bytes`: four classes per power of two, and sixteen from [`LARGE`] on, where what is
+/// left over counts.
 fn class(bytes: u64) -> u64 {
-    let step = if bytes <= SMALLEST { SMALLEST } else { SMALLEST.max(1 << (bytes.ilog2() - 2)) };
+    let step = if bytes <= SMALLEST {
+        SMALLEST
+    } else {
+        SMALLEST.max(1 << (bytes.ilog2() - if bytes < LARGE { 2 } else { 4 }))
+    };
     bytes.max(1).checked_next_multiple_of(step).unwrap_or(u64::MAX)
 }
 
@@ -290,11 +298,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_waste_at_most_a_quarter() {
+    fn classes_waste_at_most_a_quarter_and_large_ones_a_sixteenth() {
         for bytes in [0, 1, 256, 257, 1000, 5000, 70_000, (1 << 20) + 1, 99_999_999, 1 << 40] {
             let class = class(bytes);
             assert!(class >= bytes && class.is_multiple_of(SMALLEST), "{bytes} -> {class}");
-            assert!(class <= (bytes + bytes / 4).max(bytes + SMALLEST), "{bytes} -> {class}");
+            let share = if bytes < LARGE { 4 } else { 16 };
+            assert!(class <= (bytes + bytes / share).max(bytes + SMALLEST), "{bytes} -> {class}");
         }
         assert_eq!(class(u64::MAX), u64::MAX);
     }
