@@ -206,7 +206,7 @@ fn step_peak(device: &Device, dtype: DType, recompute: bool, [few, many]: [usize
 const SCRATCH: usize = 36 * 2 * 64 * 16 * 4;
 
 /// A step of the published configuration has 1,600 patches (16 images, 100 of each): 0.9 GB for what grows with them, with
-/// activations in half the bytes, and 0.5 GB where they are recomputed, which `tests/memory_flat.rs` counts exactly.
+/// activations in half the bytes, and 0.5 GB where they are recomputed.
 #[test]
 fn a_step_that_recomputes_takes_half_a_gigabyte_and_one_with_half_the_bytes_less_than_a_whole() {
     on_each_gpu_alone(|device| {
