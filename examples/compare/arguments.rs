@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 500)]
     pub(crate) test_images: usize,
     /// Passes over the training images
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 10)]
     pub(crate) epochs: usize,
     /// Images per step
     #[arg(long, default_value_t = 16)]

@@ -38,7 +38,7 @@ use crate::{
     error::{Error, Result},
     nn::{Head, Losses, Module, Pass, ResNet, Role, Targets, Task, Transformer, init},
     ops::{self, top_m_merge::TopMMerge},
-    select::{PatchPixels, Scorer, ScorerConfig, shuffle::Orders, system::regularise},
+    select::{PatchPixels, Scorer, ScorerConfig, Standardize, shuffle::Orders, system::regularise},
 };
 use stkim::Masks;
 
@@ -343,6 +343,10 @@ impl Ips {
             elide_constant: self.config.elide_constant,
         };
         let scorer = Scorer::new(&self.encoder, &self.transformer, config)?;
+        let scorer = match &self.config.standardize {
+            Some(standardize) => scorer.standardized(standardize.clone())?,
+            None => scorer,
+        };
         let scorer = match self.scoring.precision {
             Some(precision) => {
                 precision.check("ips", &self.device())?;
@@ -463,7 +467,8 @@ impl Ips {
         let [c, h, w] = self.patch_shape();
         let (b, d) = (images.len(), self.config.encoder.features());
         let patches = Tensor::from_slice(&pixels, [b * m, c, h, w], &self.device())?;
-        let features = self.encoder.forward(&ops::to_unit(&patches)?, pass)?;
+        let features =
+            self.encoder.forward(&Standardize::apply(self.config.standardize.as_ref(), &patches)?, pass)?;
         let mut x = ops::reshape(&features, [b, m, d])?;
         if self.config.use_position {
             let position = ops::positional_encoding(&indices, d, &self.device())?;

@@ -10,6 +10,7 @@ mod ips;
 pub mod mil;
 mod score;
 mod shuffle;
+mod standardize;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -22,5 +23,6 @@ pub use ips::{Ips, IpsConfig, Prediction, Scoring, Selection, Stkim};
 pub use mil::{AggregatorConfig, Mil, MilConfig, MilPrediction};
 pub use score::{PatchPixels, Scorer, ScorerConfig};
 pub use shuffle::Shuffle;
+pub use standardize::Standardize;
 pub use system::{Learned, Moment, System};
 pub use zoom_in::{DrawnTile, ZoomIn, ZoomInConfig, ZoomInPrediction, ZoomInPretraining};

@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Result},
     nn::{FusedResNet, Pass, ResNet, Transformer},
     ops,
+    select::Standardize,
 };
 use std::{
     borrow::Cow,
@@ -126,6 +127,8 @@ pub struct Scorer<'a> {
     config: ScorerConfig,
     /// How operands of products are rounded, if not as the device is set to.
     precision: Option<Precision>,
+    /// What pixels become before the encoder, if not numbers between 0 and 1.
+    standardize: Option<Standardize>,
     /// On a GPU: the encoder in fused operations.
     fused: Option<FusedResNet>,
     /// On the CPU: the encoder and the folded queries, packed for patches of one shape when the first of them comes.
@@ -140,12 +143,31 @@ impl<'a> Scorer<'a> {
     pub fn new(encoder: &'a ResNet, transformer: &Transformer, config: ScorerConfig) -> Result<Self> {
         let folded = transformer.folded_queries()?;
         let fused = (folded.device().kind() != DeviceKind::Cpu).then(|| encoder.fused()).transpose()?;
-        Ok(Scorer { encoder, folded, config, precision: None, fused, packed: Mutex::default() })
+        Ok(Scorer {
+            encoder,
+            folded,
+            config,
+            precision: None,
+            standardize: None,
+            fused,
+            packed: Mutex::default(),
+        })
     }
 
     /// The same with the encoder's layers one by one, also where one launch could do for all.
     pub fn by_layers(self) -> Self {
         Scorer { fused: self.fused.map(FusedResNet::by_layers), ..self }
+    }
+
+    /// The same with pixels brought to a mean and deviation; on a GPU the encoder then takes its layers one by one, since the
+    /// fused ones read bytes as numbers between 0 and 1.
+    ///
+    /// # Errors
+    ///
+    /// Constants for other channels than the encoder's.
+    pub fn standardized(self, standardize: Standardize) -> Result<Self> {
+        standardize.check(self.encoder.config().channels)?;
+        Ok(Scorer { standardize: Some(standardize), fused: None, ..self })
     }
 
     /// The same with operands that are rounded to `precision`, whatever the device is set to.
@@ -210,7 +232,10 @@ impl<'a> Scorer<'a> {
                 Tensor::from_slice(&pixels[..corners.len() * c * h * w], [corners.len(), c, h, w], device)?;
             let features = match &self.fused {
                 Some(fused) => fused.forward(&cut)?,
-                None => self.encoder.forward(&ops::to_unit(&cut)?, &mut Pass::evaluation())?,
+                None => {
+                    let pixels = Standardize::apply(self.standardize.as_ref(), &cut)?;
+                    self.encoder.forward(&pixels, &mut Pass::evaluation())?
+                }
             };
             parts.push(self.product(&features)?);
         }
@@ -236,7 +261,7 @@ impl<'a> Scorer<'a> {
                 }
             }
         };
-        let (scale, shift) = (vec![1.0 / 255.0; c], vec![0.0; c]);
+        let [scale, shift] = Standardize::constants(self.standardize.as_ref(), c);
         let [channel, row] = patches.step;
         let pixels = Pixels::U8(patches.pixels);
         let given = Patches { pixels, channel, row, corners: &patches.corners, scale: &scale, shift: &shift };

@@ -2,9 +2,10 @@ use super::*;
 use crate::{
     Device, Error, Rng, Tensor,
     data::{DenseImage, PatchSource},
+    device::Arms,
     nn::{Activation, GlobalPool, Module, Pass, ResNetConfig, Task},
     ops,
-    testing::bits,
+    testing::{bits, on_each_device},
 };
 
 fn config(memory: usize, iteration: usize) -> IpsConfig {
@@ -112,6 +113,52 @@ fn logits_are_those_of_the_network_in_evaluation_mode() {
             assert!((got - wanted).abs() <= 1e-5 * size, "{pool:?}: {got} for {wanted}");
         }
     }
+}
+
+/// Standardised pixels: the same network whose first convolution sees them, in scoring, constant patches and training alike.
+#[test]
+fn pixels_are_standardised_before_the_encoder() {
+    let standardize = Standardize { mean: vec![0.3], deviation: vec![0.25] };
+    let config = |elide_constant| IpsConfig {
+        standardize: Some(standardize.clone()),
+        elide_constant,
+        use_position: false,
+        ..config(6, 4)
+    };
+    let images = [image(50, 60, 2)];
+    let images = refs(&images);
+    on_each_device(Arms { wgpu: true, cuda: true }, |device| {
+        let net = Ips::new(config(false), device, &mut Rng::new(3)).unwrap();
+        let grid = net.grid(&images).unwrap();
+        let all: Vec<u32> = (0..grid.count() as u32).collect();
+        let mut pixels = vec![0; all.len() * 10 * 12];
+        images[0].read_patches(&grid, &all, &mut pixels).unwrap();
+        let unit: Vec<f32> = pixels.iter().map(|v| (f32::from(*v) / 255.0 - 0.3) / 0.25).collect();
+        let x = Tensor::from_slice(&unit, [all.len(), 1, 10, 12], device).unwrap();
+        let features = net.encoder().forward(&x, &mut Pass::evaluation()).unwrap();
+        let queries = net.transformer().folded_queries().unwrap();
+        let wanted = ops::linear(&features, &queries, None).unwrap().to_vec::<f32>().unwrap();
+        let size = wanted.iter().fold(0.0, |most: f32, v| most.max(v.abs()));
+        for elide_constant in [false, true] {
+            let net = Ips::new(config(elide_constant), device, &mut Rng::new(3)).unwrap();
+            let got = net.logits(&images, &grid, &all).unwrap().to_vec::<f32>().unwrap();
+            let near = got.iter().zip(&wanted).all(|(got, want)| (got - want).abs() <= 1e-5 * size);
+            assert!(near, "{device}: {got:?}, not {wanted:?}");
+        }
+        // The network itself: a patch's prediction is that of a network with the standardisation in its pixels' stead.
+        let chosen = [Selection { indices: vec![0, 3, 5] }];
+        let plain =
+            Ips::new(IpsConfig { standardize: None, ..config(false) }, device, &mut Rng::new(3)).unwrap();
+        let predict = |net: &Ips| {
+            let prediction = net.classify(&images, &chosen, &mut Pass::evaluation()).unwrap();
+            prediction.probabilities[0].to_vec::<f32>().unwrap()
+        };
+        assert_ne!(predict(&net), predict(&plain));
+        assert_eq!(net.select(&images, &mut Rng::new(0)).unwrap()[0].indices.len(), 6);
+    });
+    let wrong = Standardize { mean: vec![0.3, 0.3], deviation: vec![0.25, 0.25] };
+    let wrong = IpsConfig { standardize: Some(wrong), ..config(false) };
+    assert!(Ips::new(wrong, &Device::Cpu, &mut Rng::new(3)).is_err());
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub trait Dataset: Send + Sync {
     fn example(&self, index: usize) -> Result<Example>;
 
     /// Example `index` as training sees it at one step: varied at random by `rng`, which the trainer makes anew from its seed
-    /// and the step, so that a resumed training draws the same; unvaried by default ([`Augmented`](crate::train::Augmented)).
+    /// and the step, so that a resumed training draws the same; unvaried by default (`Prepared` varies).
     fn draw(&self, index: usize, rng: &mut Rng) -> Result<Example> {
         let _ = rng;
         self.example(index)

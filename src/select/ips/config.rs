@@ -5,7 +5,7 @@ use crate::{
     data::PatchGrid,
     error::{Error, Result},
     nn::{ResNetConfig, Task, TransformerConfig},
-    select::Shuffle,
+    select::{Shuffle, Standardize},
 };
 use std::collections::BTreeSet;
 
@@ -32,6 +32,9 @@ pub struct IpsConfig {
     pub shuffle: Shuffle,
     /// Encode each distinct constant patch once when scoring. Exact, and much faster where images are mostly blank.
     pub elide_constant: bool,
+    /// The mean and deviation that pixels are brought to before the encoder; none: numbers between 0 and 1. On a GPU, scoring then
+    /// takes the encoder's layers one by one.
+    pub standardize: Option<Standardize>,
     /// Masking of the best patches while merging.
     pub stkim: Option<Stkim>,
     /// Weight of the regulariser that lets heads look at different things: three times the mean cosine similarity of two
@@ -45,10 +48,12 @@ impl IpsConfig {
         Self::with_encoder(ResNetConfig::truncated(1), [50, 50], 100, 100, Task::megapixel_mnist(), true)
     }
 
-    /// The published configuration of the traffic signs: patches of 100, M = 10, I = 32, full ResNet-18, 1 task.
+    /// The published configuration of the traffic signs: patches of 100, M = 10, I = 32, full ResNet-18, 1 task, pixels brought to
+    /// ImageNet's mean and deviation. Images are resized to 1,200 × 1,600 and varied before (`train::Prepared`).
     pub fn traffic_signs() -> Self {
         let task = vec![Task::new("sign", 4, crate::nn::Activation::Softmax)];
-        Self::with_encoder(ResNetConfig::resnet18(3), [100, 100], 10, 32, task, false)
+        let net = Self::with_encoder(ResNetConfig::resnet18(3), [100, 100], 10, 32, task, false);
+        IpsConfig { standardize: Some(Standardize::imagenet()), ..net }
     }
 
     /// A configuration with adjoining patches and the published proportions.
@@ -71,6 +76,7 @@ impl IpsConfig {
             use_position,
             shuffle: Shuffle::Batch,
             elide_constant: false,
+            standardize: None,
             stkim: None,
             diversity: 0.0,
         }
@@ -114,6 +120,9 @@ impl IpsConfig {
                 self.transformer.queries
             );
             return Err(Error::argument("ips", what));
+        }
+        if let Some(standardize) = &self.standardize {
+            standardize.check(self.encoder.channels)?;
         }
         if let Some(stkim) = &self.stkim {
             stkim.check()?;

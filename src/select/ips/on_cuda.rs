@@ -69,7 +69,8 @@ impl Ips {
         orders: &Orders,
     ) -> Result<Option<Chosen>> {
         let Device::Cuda(device) = self.device() else { return Ok(None) };
-        let other_way = self.config.elide_constant || self.scoring.by_layers;
+        let other_way =
+            self.config.elide_constant || self.scoring.by_layers || self.config.standardize.is_some();
         let precision = self.scoring.precision.unwrap_or_else(|| device.precision());
         if other_way || precision != Precision::F16 {
             return Ok(None);
