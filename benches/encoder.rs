@@ -85,13 +85,15 @@ fn packed(count: usize) -> Result<Call> {
 /// Forward with batch statistics, mean of all embeddings as loss, backward, AdamW; gives the loss and all gradients.
 ///
 /// The learning rate is tiny, so that thousands of steps leave weights and activations at their usual magnitude.
-fn training(count: usize) -> Result<Call> {
+///
+/// With `fuse`, convolutions compute the statistics of batch norms.
+fn training(count: usize, fuse: bool) -> Result<Call> {
     let (x, mut network) = (patches(count)?, network()?);
     let mut optimizer = AdamW::new(1e-7, 0.1);
     let mut rng = Rng::new(0);
     many(move || {
         let tape = Tape::new();
-        let mut pass = Pass::training(&tape, &mut rng);
+        let mut pass = Pass::training(&tape, &mut rng).fusing_statistics(fuse);
         let loss = ops::mean_all(&network.forward(&x, &mut pass)?)?;
         let statistics = pass.statistics();
         let grads = tape.backward(&loss)?;
@@ -110,9 +112,16 @@ pub(crate) fn cases(count: usize) -> Vec<Case> {
     let mut cases = vec![
         Case::new("encoder/evaluation", &encoder, move || evaluation(count)).flops(count * FLOPS),
         // Three times the forward pass, less the gradient of the pixels.
-        Case::new("encoder/training", &step, move || training(count))
+        Case::new("encoder/training", &step, move || training(count, false))
             .flops(2 * count * (3 * FLOPS / 2 - 64 * 625 * 49)),
     ];
+    if device().kind() == DeviceKind::Cuda {
+        let fused = format!("{step}; statistics by the convolutions");
+        cases.push(
+            Case::new("encoder/training-statistics", &fused, move || training(count, true))
+                .flops(2 * count * (3 * FLOPS / 2 - 64 * 625 * 49)),
+        );
+    }
     if !matches!(device(), Device::Cpu) {
         let about = format!("the same from bytes, which are 255 times as large as their pixels; {encoder}");
         cases.push(Case::new("encoder/fused", &about, move || fused(count)).flops(count * FLOPS));

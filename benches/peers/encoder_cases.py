@@ -1,5 +1,7 @@
 """The truncated ResNet-18 on patches of 1x50x50: evaluation from floats and, on a GPU, from bytes, and one training step."""
 
+from dataclasses import replace
+
 import torch
 
 import inputs
@@ -110,6 +112,10 @@ def cases(sizes: Sizes) -> dict[str, Case]:
         ),
     }
     if on_gpu():
+        # The other side of both forms of our step is the same.
+        made["encoder/training-statistics"] = replace(
+            made["encoder/training"], about=made["encoder/training"].about + "; statistics by the convolutions"
+        )
         made["encoder/fused"] = Case(
             f"the same from bytes, which are 255 times as large as their pixels; {about}",
             lambda threads: from_bytes(count),

@@ -7,6 +7,7 @@
 // multiplied, and which results a thread holds: FmaTile below, in f32, and TensorTile of tensor_tile.cuh. Both have
 //   M, K, ROWS, COLS                       sizes of the tile, and of a thread's part c[ROWS][COLS]
 //   row(r), column(j)                      where in the tile a thread's results are; RUN columns are side by side
+//   LANES, PARTS, part()                   a row's columns are with LANES neighbouring lanes of each of PARTS groups
 //   Memory                                 the two tiles of both operands
 //   along_k(), along_side(size)            how the threads share an operand that is to be fetched
 //   LEFT_EACH, RIGHT_EACH, EACH            numbers that a thread fetches of either, so many of them side by side along k
@@ -72,6 +73,9 @@ struct FmaTile {
         alignas(16) float left[2][K][M + 4];
         alignas(16) float right[2][K][TILE_N + 4];
     };
+
+    static constexpr u32 LANES = WARP, PARTS = 1;
+    static __device__ u32 part() { return 0; }
 
     float c[ROWS][COLS];  // this thread's part
 

@@ -24,6 +24,10 @@ struct TensorTile {
     };
     typedef Stages<2> Memory;
 
+    // Four lanes have the columns of a row that belong to their warp, which is one of four along n.
+    static constexpr u32 LANES = 4, PARTS = 4;
+    static __device__ u32 part() { return threadIdx.x / WARP % 4; }
+
     float c[ROWS][COLS];  // c[2 i + a][2 j + b]: product (i, j) of the warp, as mma.cuh lays it out
 
     static __device__ u32 row(u32 r) { return warp_row() + r / 2 * 16 + r % 2 * 8 + lane() / 4; }

@@ -30,6 +30,10 @@ struct WgmmaTile {
         Operand<TILE_N> right[2];  // a row for each column of the tile
     };
 
+    // Four lanes have the columns of a row that belong to their warpgroup.
+    static constexpr u32 LANES = 4, PARTS = 2;
+    static __device__ u32 part() { return threadIdx.x / (4 * WARP); }
+
     float c[ROWS][COLS];
 
     static __device__ u32 row(u32 r) { return threadIdx.x / WARP % 4 * 16 + r * 8 + threadIdx.x % WARP / 4; }

@@ -5,9 +5,9 @@
 #include "epilogue.cuh"
 #include "params.cuh"
 
-// Grid (ceil(B * Ho * Wo / TILE_N), ceil(Co / groups / T::M), groups).
+// Grid (ceil(B * Ho * Wo / TILE_N), ceil(Co / groups / T::M), groups). Gives what the results were finished with.
 template <typename T, typename Pixel>
-__device__ inline void convolve(ProductMemory<T>& memory, const Pixel* __restrict__ x, const float* __restrict__ weight,
+__device__ inline Epilogue convolve(T& tile, ProductMemory<T>& memory, const Pixel* __restrict__ x, const float* __restrict__ weight,
                                 const float* __restrict__ bias, const float* __restrict__ residual,
                                 float* __restrict__ y, const Conv2dParams& p, bool relu) {
     u32 out_plane = p.out_height * p.out_width, in_plane = p.height * p.width;
@@ -25,13 +25,14 @@ __device__ inline void convolve(ProductMemory<T>& memory, const Pixel* __restric
     Column column = {((i64)image * p.in_channels + first_in) * in_plane + (i64)top * p.width + left, top, left};
 
     Factors<Pixel> factors = {weight + (u64)first_out * depth, x, depth, outs, p.height, p.width};
-    T tile;
     multiply(tile, memory, factors, tile_m, column, n < pixels, 0, depth, [&](u32 k) {
         u32 channel = k / taps, r = k % taps / p.kernel_width, s = k % p.kernel_width;
         return Step{(i64)k, (i64)channel * in_plane + r * p.width + s, (i32)r, (i32)s};
     });
 
-    finish(tile, {bias, residual, y, p.out_channels, out_plane, pixels, first_out, outs, relu}, tile_m, tile_n);
+    Epilogue epilogue = {bias, residual, y, p.out_channels, out_plane, pixels, first_out, outs, relu};
+    finish(tile, epilogue, tile_m, tile_n);
+    return epilogue;
 }
 
 #define CONV2D(name, T)                                                                     \
@@ -40,9 +41,14 @@ __device__ inline void convolve(ProductMemory<T>& memory, const Pixel* __restric
          const float* __restrict__ weight, /* (Co, Ci / groups, kh, kw) */                  \
          const float* __restrict__ bias,   /* (Co), or null */                              \
          float* __restrict__ y,            /* (B, Co, Ho, Wo) */                            \
+         float* __restrict__ parts,        /* (Co, gridDim.x, 3), or null */                \
          Conv2dParams p) {                                                                  \
         __shared__ ProductMemory<T> memory;                                                 \
-        convolve(memory, x, weight, bias, nullptr, y, p, false);                            \
+        __shared__ RowSums<T> rows;                                                         \
+        T tile;                                                                             \
+        Epilogue e = convolve(tile, memory, x, weight, bias, nullptr, y, p, false);         \
+        if (parts == nullptr) return;                                                       \
+        keep_statistics(tile, rows, e, blockIdx.y * T::M, blockIdx.x * TILE_N, parts, gridDim.x, blockIdx.x); \
     }
 
 #define CONV2D_FUSED(name, T, Pixel)                                                        \
@@ -54,5 +60,6 @@ __device__ inline void convolve(ProductMemory<T>& memory, const Pixel* __restric
          float* __restrict__ y,              /* (B, Co, Ho, Wo) */                          \
          Conv2dFusedParams p) {                                                             \
         __shared__ ProductMemory<T> memory;                                                 \
-        convolve(memory, x, weight, bias, residual, y, p.conv, p.relu);                     \
+        T tile;                                                                             \
+        convolve(tile, memory, x, weight, bias, residual, y, p.conv, p.relu);               \
     }

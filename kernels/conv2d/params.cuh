@@ -38,6 +38,8 @@ struct Conv2dTapsParams {
     u32 weight_in;    // and of x
     u32 flipped;      // 1: the last tap in memory is (0, 0)
     u32 relu;         // 1: negative results become zero
+    u32 parts;        // of the statistics of each channel, over all launches
+    u32 first_part;   // of this launch
 };
 
 struct Conv2dFusedParams {

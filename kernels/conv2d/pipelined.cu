@@ -151,7 +151,7 @@ struct Filler {
 template <typename Words, u32 UNITS>
 __device__ inline void convolve(u8* shared, const Quad<u32>* __restrict__ image, const Quad<u32>* __restrict__ weight,
                                 const float* __restrict__ bias, const float* __restrict__ residual,
-                                float* __restrict__ y, const Conv2dTapsParams& p) {
+                                float* __restrict__ y, float* __restrict__ parts, const Conv2dTapsParams& p) {
     typedef TensorTile<Words, UNITS> T;
     auto& memory = *reinterpret_cast<typename T::template Stages<STAGES>*>(shared);
     u32 runs = ceil_div(p.channels, EACH<Words>), plane = p.rows * p.columns;
@@ -175,7 +175,13 @@ __device__ inline void convolve(u8* shared, const Quad<u32>* __restrict__ image,
         commit_copies();
         tile.multiply(memory, at % STAGES);
     }
-    finish(tile, {bias, residual, y, p.outs, plane, p.batch * plane, 0, p.outs, p.relu != 0}, tile_m, tile_n);
+    Epilogue epilogue = {bias, residual, y, p.outs, plane, p.batch * plane, 0, p.outs, p.relu != 0};
+    finish(tile, epilogue, tile_m, tile_n);
+    if (parts == nullptr) return;
+    wait_copies<0>();
+    __syncthreads();  // nobody reads or fills the stages any more
+    auto& rows = *reinterpret_cast<RowSums<T>*>(shared);
+    keep_statistics(tile, rows, epilogue, tile_m, tile_n, parts, p.parts, p.first_part + blockIdx.x);
 }
 
 #define CONV2D_PIPELINED(name, Words, UNITS)                                                \
@@ -185,9 +191,10 @@ __device__ inline void convolve(u8* shared, const Quad<u32>* __restrict__ image,
          const float* __restrict__ bias,        /* (O), or null */                          \
          const float* __restrict__ residual,    /* (B, O, rows, columns), or null */        \
          float* __restrict__ y,                 /* (B, O, rows, columns) */                 \
+         float* __restrict__ parts,             /* (O, p.parts, 3), or null */              \
          Conv2dTapsParams p) {                                                              \
         DYNAMIC_SHARED(u8, shared); /* T::Stages<STAGES> */                                 \
-        convolve<Words, UNITS>(shared, image, weight, bias, residual, y, p);                \
+        convolve<Words, UNITS>(shared, image, weight, bias, residual, y, parts, p);         \
     }
 // Tiles of 32, 64 and 128 channels.
 CONV2D_PIPELINED(conv2d_pipelined_32_tf32, Tf32Words, 1)

@@ -5,11 +5,11 @@
 //   conv2d_winograd_filters   weight (O, C, 3, 3) -> u (36, O, C), G g G^T
 //   conv2d_winograd_data      x -> v (36, C, T), B^T d B
 //   (product.cu               36 products m (O, T) = u (O, C) * v (C, T))
-//   conv2d_winograd_outputs   m (36, O, T) -> y, A^T m A, with bias, residual and ReLU
+//   conv2d_winograd_outputs   m (36, O, T) -> y, A^T m A, with bias, residual and ReLU, and the statistics of a batch norm
 //
 // Every step works on a tile by itself, and a product's bits follow from its own operands: so a result's bits follow from its
 // own tile, whatever the batch. Points and transforms are those of winograd.wgsl.
-#include "../common/base.cuh"
+#include "../common/reduce.cuh"
 #include "params.cuh"
 
 constexpr u32 THREADS = 128;
@@ -124,42 +124,79 @@ __device__ inline void data(const Pixel* __restrict__ x, float* __restrict__ v, 
 WINOGRAD_DATA(conv2d_winograd_data_f32, float)
 WINOGRAD_DATA(conv2d_winograd_data_u8, u8)
 
+// The 4 by 4 pixels of a tile, and bit 4 i + j for each that exists.
+struct Pixels {
+    float value[4][4];
+    u32 exist;
+};
+
+// How many pixels a block has, their mean, and the sum of squares about it, to its part of `parts` (O, p.parts, 3).
+__device__ inline void keep_statistics(const Pixels& own, float* __restrict__ parts, const Conv2dTapsParams& p) {
+    __shared__ float of_warp[WARP];
+    float count = 0.0f, sum = 0.0f, squares = 0.0f;
+#pragma unroll
+    for (u32 i = 0; i < 16; i++) {
+        bool exists = own.exist >> i & 1;
+        count += exists ? 1.0f : 0.0f;
+        sum += exists ? own.value[i / 4][i % 4] : 0.0f;
+    }
+    count = block_sum_for_all(count, of_warp);
+    float mean = block_sum_for_all(sum, of_warp) / count;
+#pragma unroll
+    for (u32 i = 0; i < 16; i++) {
+        float apart = own.exist >> i & 1 ? own.value[i / 4][i % 4] - mean : 0.0f;
+        squares += apart * apart;
+    }
+    squares = block_sum_for_all(squares, of_warp);
+    if (threadIdx.x > 0) return;
+    float* to = parts + 3 * ((u64)blockIdx.y * p.parts + p.first_part + blockIdx.x);
+    to[0] = count;
+    to[1] = mean;
+    to[2] = squares;
+}
+
 // Grid (ceil(T / THREADS), O): a thread has a tile of a channel.
 extern "C" __global__ void __launch_bounds__(THREADS)
 conv2d_winograd_outputs_f32(const float* __restrict__ m,         // (36, O, T)
                             const float* __restrict__ bias,      // (O), or null
                             const float* __restrict__ residual,  // (B, O, rows, columns), or null
                             float* __restrict__ y,               // (B, O, rows, columns)
+                            float* __restrict__ parts,           // (O, p.parts, 3), or null
                             Conv2dTapsParams p) {
     u32 t = blockIdx.x * THREADS + threadIdx.x, tiles = p.batch * tiles_of_image(p);
-    if (t >= tiles) return;
-    const float* from = m + (u64)blockIdx.y * tiles + t;
-    u64 apart = (u64)p.outs * tiles;
-    float columns[6][4];
+    Pixels own;
+    own.exist = 0;
+    if (t < tiles) {
+        const float* from = m + (u64)blockIdx.y * tiles + t;
+        u64 apart = (u64)p.outs * tiles;
+        float columns[6][4];
 #pragma unroll
-    for (u32 j = 0; j < 6; j++) {
-        float products[6];
+        for (u32 j = 0; j < 6; j++) {
+            float products[6];
 #pragma unroll
-        for (u32 i = 0; i < 6; i++) products[i] = from[(6 * i + j) * apart];
-        output_of(products, columns[j]);
-    }
-    Tile tile = tile_of(t, p);
-    u64 plane = ((u64)tile.image * p.outs + blockIdx.y) * p.rows * p.columns;
-    float added = bias ? bias[blockIdx.y] : 0.0f;
+            for (u32 i = 0; i < 6; i++) products[i] = from[(6 * i + j) * apart];
+            output_of(products, columns[j]);
+        }
+        Tile tile = tile_of(t, p);
+        u64 plane = ((u64)tile.image * p.outs + blockIdx.y) * p.rows * p.columns;
+        float added = bias ? bias[blockIdx.y] : 0.0f;
 #pragma unroll
-    for (u32 i = 0; i < 4; i++) {
-        float products[6], line[4];
+        for (u32 i = 0; i < 4; i++) {
+            float products[6];
 #pragma unroll
-        for (u32 j = 0; j < 6; j++) products[j] = columns[j][i];
-        output_of(products, line);
+            for (u32 j = 0; j < 6; j++) products[j] = columns[j][i];
+            output_of(products, own.value[i]);
 #pragma unroll
-        for (u32 j = 0; j < 4; j++) {
-            u32 row = tile.row + i, column = tile.column + j;
-            if (row >= p.rows || column >= p.columns) continue;
-            u64 to = plane + row * p.columns + column;
-            float value = line[j] + added;
-            if (residual) value += residual[to];
-            y[to] = p.relu && value < 0.0f ? 0.0f : value;
+            for (u32 j = 0; j < 4; j++) {
+                u32 row = tile.row + i, column = tile.column + j;
+                if (row >= p.rows || column >= p.columns) continue;
+                u64 to = plane + row * p.columns + column;
+                float value = own.value[i][j] + added;
+                if (residual) value += residual[to];
+                y[to] = p.relu && value < 0.0f ? 0.0f : value;
+                own.exist |= 1u << (4 * i + j);
+            }
         }
     }
+    if (parts != nullptr) keep_statistics(own, parts, p);
 }

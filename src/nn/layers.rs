@@ -73,6 +73,7 @@ impl Conv2d {
 
 impl Conv2d {
     /// x (B, C, H, W) through the convolution and its batch norm, with a residual and a ReLU if asked for, to (B, O, h, w).
+    /// In a pass that [fuses statistics](Pass::fusing_statistics) the convolution computes those of the batch norm.
     pub fn forward_normalised(
         &self,
         bn: &BatchNorm,
@@ -81,7 +82,18 @@ impl Conv2d {
         relu: bool,
         pass: &mut Pass,
     ) -> Result<Tensor> {
-        bn.apply(&self.forward(x, pass)?, residual, relu, pass)
+        if !pass.fuses_statistics() || self.bias.is_some() {
+            return bn.apply(&self.forward(x, pass)?, residual, relu, pass);
+        }
+        let [weight, scale, shift] = self.parameters_with(bn, pass)?;
+        let (mean, var) = (pass.statistic(&bn.running_mean), pass.statistic(&bn.running_var));
+        let tensors =
+            ops::BatchNormTensors { weight: &scale, bias: &shift, running_mean: &mean, running_var: &var };
+        let config = ops::BatchNormConfig { relu, ..CONFIG };
+        let (y, running) = ops::conv2d_batch_norm(x, &weight, residual, &tensors, self.conv, config)?;
+        pass.set_statistic(&bn.running_mean, running.mean);
+        pass.set_statistic(&bn.running_var, running.var);
+        Ok(y)
     }
 
     /// The weight and the batch norm's scale and shift, for layers that a pass recomputes.

@@ -14,6 +14,7 @@ pub struct Pass<'a> {
     tape: Option<&'a Tape>,
     rng: Option<&'a mut Rng>,
     recompute: bool,
+    fuse_statistics: bool,
     watched: Vec<(u64, Tensor)>,
     statistics: Statistics,
 }
@@ -49,7 +50,7 @@ impl<'a> Pass<'a> {
 
     fn new(tape: Option<&'a Tape>, rng: Option<&'a mut Rng>) -> Self {
         let (watched, statistics) = (Vec::new(), Statistics::default());
-        Pass { tape, rng, recompute: false, watched, statistics }
+        Pass { tape, rng, recompute: false, fuse_statistics: false, watched, statistics }
     }
 
     /// The same pass, with a fraction of the memory for a [`ResNet`](crate::nn::ResNet)'s activations and a third to a half
@@ -59,6 +60,19 @@ impl<'a> Pass<'a> {
     pub fn recomputing(mut self, recompute: bool) -> Self {
         self.recompute = recompute;
         self
+    }
+
+    /// The same pass, in which a convolution computes the statistics of the batch norm behind it
+    /// ([`ops::conv2d_batch_norm`]): on CUDA in one pass over what it writes, with sums in another order; on the CPU and
+    /// through wgpu the bits are the same. A pass that recomputes does not.
+    pub fn fusing_statistics(mut self, fuse: bool) -> Self {
+        self.fuse_statistics = fuse;
+        self
+    }
+
+    /// Whether this is a training pass in which convolutions compute statistics.
+    pub(super) fn fuses_statistics(&self) -> bool {
+        self.fuse_statistics && self.is_training()
     }
 
     /// Whether this is a training pass that computes activations again.

@@ -1,5 +1,7 @@
 use super::*;
-use crate::{DType, Device, Dims, Error, Parameter, Rng, Tape, Tensor, device::Arms, ops, testing::*};
+use crate::{
+    DType, Device, DeviceKind, Dims, Error, Parameter, Rng, Tape, Tensor, device::Arms, ops, testing::*,
+};
 use std::collections::BTreeMap;
 
 fn encoder(config: ResNetConfig) -> ResNet {
@@ -110,11 +112,11 @@ fn odd_encoder(device: &Device) -> (ResNet, Tensor, Tensor) {
 /// The results, the running statistics, and the gradients of the patches and of every parameter.
 fn training_step(
     (net, x, dy): &(ResNet, Tensor, Tensor),
-    recompute: bool,
+    set: impl Fn(Pass) -> Pass,
 ) -> (Vec<Vec<u8>>, Vec<(String, Tensor)>) {
     let (tape, mut rng) = (Tape::new(), Rng::new(0));
     let x = tape.watch(x).unwrap();
-    let mut pass = Pass::training(&tape, &mut rng).recomputing(recompute);
+    let mut pass = set(Pass::training(&tape, &mut rng));
     let y = net.forward(&x, &mut pass).unwrap();
     let mut results = vec![bits(&y)];
     let statistics = pass.statistics();
@@ -132,7 +134,8 @@ fn training_step(
 fn a_recomputing_pass_gives_the_gradients_of_one_that_keeps() {
     on_each_device(Arms { wgpu: true, cuda: true }, |device| {
         let encoder = odd_encoder(device);
-        let (plain, recomputed) = (training_step(&encoder, false), training_step(&encoder, true));
+        let (plain, recomputed) =
+            (training_step(&encoder, |pass| pass), training_step(&encoder, |pass| pass.recomputing(true)));
         assert_eq!(plain.0.len(), 1 + 2 * 10);
         assert_eq!(plain.0, recomputed.0, "{device}");
         assert_eq!(plain.1.len(), recomputed.1.len());
@@ -141,13 +144,49 @@ fn a_recomputing_pass_gives_the_gradients_of_one_that_keeps() {
                 assert_eq!(bits(got), bits(want), "{name} on {device}");
                 continue;
             }
-            let of = |t: &Tensor| t.to_vec::<f32>().unwrap();
-            let (got, want) = (of(got), of(want));
-            let off = rms(got.iter().zip(&want).map(|(a, b)| f64::from(a - b)));
-            let all = rms(want.iter().map(|b| f64::from(*b)));
-            assert!(off <= 3e-6 * all, "{name} on {device}: {off} of {all}");
+            assert!(apart(got, want) <= 3e-6, "{name} on {device}: {}", apart(got, want));
         }
     });
+}
+
+/// The size of the difference beside that of what was wanted.
+fn apart(got: &Tensor, want: &Tensor) -> f64 {
+    let (got, want) = (got.to_vec::<f32>().unwrap(), want.to_vec::<f32>().unwrap());
+    let off = rms(got.iter().zip(&want).map(|(a, b)| f64::from(a - b)));
+    off / rms(want.iter().map(|b| f64::from(*b)))
+}
+
+/// The same bits where the two are computed one after the other, and within rounding where convolutions keep statistics.
+#[test]
+fn a_pass_that_fuses_statistics_gives_the_same_gradients() {
+    on_each_device(Arms { wgpu: true, cuda: true }, |device| {
+        let encoder = odd_encoder(device);
+        let (plain, fused) = (
+            training_step(&encoder, |pass| pass),
+            training_step(&encoder, |pass| pass.fusing_statistics(true)),
+        );
+        if device.kind() != DeviceKind::Cuda {
+            assert_eq!(plain.0, fused.0, "{device}");
+        }
+        for ((name, want), (_, got)) in plain.1.iter().zip(&fused.1) {
+            assert!(apart(got, want) <= 2e-5, "{name} on {device}: {}", apart(got, want));
+        }
+    });
+}
+
+/// One for each of its ten convolutions.
+#[cfg(feature = "cuda")]
+#[test]
+fn a_step_that_fuses_statistics_takes_fewer_launches() {
+    let Some(cuda) = cuda_of_its_own() else { return };
+    let encoder = odd_encoder(&Device::Cuda(cuda.clone()));
+    let launches = |fuse: bool| {
+        let before = cuda.launches();
+        training_step(&encoder, |pass| pass.fusing_statistics(fuse));
+        cuda.launches() - before
+    };
+    let (plain, fused) = (launches(false), launches(true));
+    assert_eq!(plain - fused, 10, "{plain} launches, and {fused}");
 }
 
 /// Along the gradients of the patches and of all parameters together the central difference is their length: along another
@@ -155,7 +194,8 @@ fn a_recomputing_pass_gives_the_gradients_of_one_that_keeps() {
 #[test]
 fn gradients_of_a_recomputing_pass_agree_with_differences() {
     let encoder = odd_encoder(&Device::Cpu);
-    let directions: BTreeMap<String, Tensor> = training_step(&encoder, true).1.into_iter().collect();
+    let directions: BTreeMap<String, Tensor> =
+        training_step(&encoder, |pass| pass.recomputing(true)).1.into_iter().collect();
     let squares =
         |t: &Tensor| t.to_vec::<f32>().unwrap().into_iter().map(|g| f64::from(g).powi(2)).sum::<f64>();
     let length = directions.values().map(squares).sum::<f64>().sqrt();

@@ -48,7 +48,7 @@ pub use batch_norm::{BatchNormConfig, BatchNormTensors, RunningStatistics, batch
 pub use blend_patches::{IndicatorGradient, blend_patches, score_grid};
 pub use concat::{concat, narrow, pad};
 pub use conv1d::{Conv1d, conv1d, crop2d, pad2d};
-pub use conv2d::{Conv2d, conv2d, conv2d_fused};
+pub use conv2d::{Conv2d, conv2d, conv2d_batch_norm, conv2d_fused};
 pub use convert::convert;
 pub use cross_attention::{cross_attention, cross_attention_with};
 pub use dropout::dropout;

@@ -33,7 +33,7 @@ table! {
         BatchNormStatistics;
     blend_patches: BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators;
     concat: Concat, Narrow, Pad;
-    conv2d: Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight;
+    conv2d: Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Conv2dStatistics;
     convert: Convert;
     cross_attention: CrossAttention, CrossAttentionGrad;
     dropout: Dropout;

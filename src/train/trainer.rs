@@ -202,6 +202,7 @@ pub struct Trainer<S = Ips> {
     examples: usize,
     data: String,
     recompute: bool,
+    fuse_statistics: bool,
     activations: DType,
     step: usize,
     order: Order,
@@ -217,9 +218,20 @@ impl<S: System> Trainer<S> {
         config.check(data.len())?;
         let optimizer = AdamW::new(config.learning_rate, config.weight_decay);
         let (examples, data) = (data.len(), data.description());
-        let (recompute, activations) = (false, DType::F32);
+        let (recompute, fuse_statistics, activations) = (false, false, DType::F32);
         let order = Order::new(&config, examples);
-        Ok(Trainer { net, optimizer, config, examples, data, recompute, activations, step: 0, order })
+        Ok(Trainer {
+            net,
+            optimizer,
+            config,
+            examples,
+            data,
+            recompute,
+            fuse_statistics,
+            activations,
+            step: 0,
+            order,
+        })
     }
 
     /// The same training with a fraction of the memory for activations and more time: see [`Pass::recomputing`]. A step's
@@ -227,6 +239,13 @@ impl<S: System> Trainer<S> {
     /// which of the two it was: choose again on resuming.
     pub fn recomputing(mut self, recompute: bool) -> Self {
         self.recompute = recompute;
+        self
+    }
+
+    /// The same training with batch norms' statistics computed by the convolutions before them: see
+    /// [`Pass::fusing_statistics`]. A checkpoint does not say so.
+    pub fn fusing_statistics(mut self, fuse: bool) -> Self {
+        self.fuse_statistics = fuse;
         self
     }
 
@@ -304,7 +323,9 @@ impl<S: System> Trainer<S> {
         let tasks: Vec<Task> = self.net.tasks().to_vec();
         let targets = batch_targets(&tasks, examples, &self.net.device())?;
         let tape = Tape::keeping(self.activations)?;
-        let mut pass = Pass::training(&tape, &mut rng).recomputing(self.recompute);
+        let mut pass = Pass::training(&tape, &mut rng)
+            .recomputing(self.recompute)
+            .fusing_statistics(self.fuse_statistics);
         let Learned { probabilities, losses } =
             self.net.learn(&images, &targets, self.moment(), &mut pass)?;
         let statistics = pass.statistics();

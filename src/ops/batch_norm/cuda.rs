@@ -117,16 +117,27 @@ fn launch_statistics(
     let parts = Parts::of(Sizes::of(x.dims));
     let (params, grid) = PartParams::new(cx, &parts, false)?;
     cx.launch(BATCH_NORM_STATISTICS_F32, grid, &[x.into(), cx.scratch()], &params)?;
+    let of = (cx.scratch(), [parts.sizes.channels, parts.count()]);
+    merge_statistics(cx, config, of, [running_mean, running_var], outs)
+}
+
+/// Merges the statistics of parts, `(C, parts, 3)` of the given sizes: how many values, their mean, the squares about it.
+pub(crate) fn merge_statistics(
+    cx: &Cx,
+    config: &BatchNormConfig,
+    (from, [channels, parts]): (Argument, [usize; 2]),
+    [running_mean, running_var]: [&In; 2],
+    outs: &[Out],
+) -> Result<()> {
     let [new_mean, new_var, mean, inv_std] = outs else { return Ok(()) };
-    let channels = parts.sizes.channels;
     let params = MergeParams {
         channels: channels as u64,
-        parts: parts.count() as u64,
+        parts: parts as u64,
         eps: config.eps as f32,
         momentum: config.momentum as f32,
     };
     let pointers = [
-        cx.scratch(),
+        from,
         running_mean.into(),
         running_var.into(),
         new_mean.into(),

@@ -24,12 +24,14 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// `residual` says whether there was one.
-    pub(super) fn new(config: BatchNormConfig, training: bool, residual: bool, save: &Save) -> Self {
-        let (mean, inv_std) = match training {
-            true => (save.output(3), save.output(4)),
-            false => (save.input(3), save.output(1)),
-        };
+    /// `residual` says whether there was one; mean and inverse deviation are those that x was normalised with.
+    pub(super) fn new(
+        config: BatchNormConfig,
+        training: bool,
+        residual: bool,
+        save: &Save,
+        [mean, inv_std]: [Tensor; 2],
+    ) -> Self {
         let after_residual = config.relu && residual;
         Record {
             op: BatchNormGrad { training, relu: config.relu && !after_residual },

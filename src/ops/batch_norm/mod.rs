@@ -21,15 +21,17 @@ mod wgpu;
 
 use crate::{
     DType, DeviceKind, Dims,
-    device::{Meta, Metas, Op},
+    device::{Meta, Metas, Op, run1},
     error::{Error, Result},
     ops::check_dtypes,
     spec::{In, Out, Real},
-    tape::{apply, apply1},
+    tape::{apply, apply1, record1},
     tensor::Tensor,
 };
 use smallvec::{SmallVec, smallvec};
 
+#[cfg(feature = "cuda")]
+pub(crate) use cuda::merge_statistics;
 pub use steps::{BatchNormApply, BatchNormGradApply, BatchNormGradSums, BatchNormStatistics};
 
 /// Constants of a batch normalisation.
@@ -270,8 +272,9 @@ pub fn batch_norm(
     config: BatchNormConfig,
 ) -> Result<(Tensor, RunningStatistics)> {
     let ins = operands(x, residual, tensors);
-    let outs =
-        apply(&BatchNorm(config), &ins, |save| grad::Record::new(config, true, residual.is_some(), save))?;
+    let outs = apply(&BatchNorm(config), &ins, |save| {
+        grad::Record::new(config, true, residual.is_some(), save, [save.output(3), save.output(4)])
+    })?;
     match outs.as_slice() {
         [y, mean, var, ..] => {
             let running = RunningStatistics { mean: mean.detach(), var: var.detach() };
@@ -305,5 +308,24 @@ pub fn batch_norm_eval(
     config: BatchNormConfig,
 ) -> Result<Tensor> {
     let ins = operands(x, residual, tensors);
-    apply1(&BatchNormEval(config), &ins, |save| grad::Record::new(config, false, residual.is_some(), save))
+    apply1(&BatchNormEval(config), &ins, |save| {
+        grad::Record::new(config, false, residual.is_some(), save, [save.input(3), save.output(1)])
+    })
+}
+
+/// [`batch_norm`] with the batch's mean and inverse deviation (C) at hand, which whatever made x computed of it.
+pub(crate) fn batch_norm_with(
+    x: &Tensor,
+    residual: Option<&Tensor>,
+    tensors: &BatchNormTensors,
+    [mean, inv_std]: [Tensor; 2],
+    config: BatchNormConfig,
+) -> Result<Tensor> {
+    let mut given: SmallVec<[&Tensor; 6]> = smallvec![x, tensors.weight, tensors.bias, &mean, &inv_std];
+    given.extend(residual);
+    let y = run1(&BatchNormApply { relu: config.relu }, &given)?;
+    let ins = operands(x, residual, tensors);
+    record1(BatchNorm::NAME, &ins, y, |save| {
+        grad::Record::new(config, true, residual.is_some(), save, [mean.clone(), inv_std.clone()])
+    })
 }

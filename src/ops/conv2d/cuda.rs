@@ -10,7 +10,7 @@ mod taps;
 mod tests;
 mod winograd;
 
-use super::{Algorithm, Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Shape};
+use super::{Algorithm, Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Conv2dStatistics, Shape};
 use crate::{
     DType, DeviceKind, Dims, Precision,
     cuda::{
@@ -25,7 +25,7 @@ use crate::{
     },
     device::{Meta, Op},
     error::Result,
-    ops::axes,
+    ops::{axes, batch_norm::merge_statistics},
 };
 use bytemuck::NoUninit;
 use choices::{ROWS, Way};
@@ -160,13 +160,18 @@ impl Conv2d {
             residual: ins.get(3).map(Argument::from),
             y: y.into(),
             relu: fused.unwrap_or(false),
+            parts: None,
         };
-        match self.forward_way(cx.op(), &s)? {
-            Way::Naive => naive(cx, &s, &operands),
-            Way::Direct => self.direct(cx, &s, &operands, fused.is_some()),
-            Way::Winograd => winograd::launch(cx, &Sizes::forward(&s), operands),
+        self.launch_forward(cx, &s, operands, fused.is_some())
+    }
+
+    fn launch_forward(&self, cx: &Cx, s: &Shape, operands: Operands, fused: bool) -> Result<()> {
+        match self.forward_way(cx.op(), s)? {
+            Way::Naive => naive(cx, s, &operands),
+            Way::Direct => self.direct(cx, s, &operands, fused),
+            Way::Winograd => winograd::launch(cx, &Sizes::forward(s), operands),
             Way::Pipelined(rows) => {
-                pipelined::launch(cx, &Sizes::forward(&s), self.rounding(), rows, operands)
+                pipelined::launch(cx, &Sizes::forward(s), self.rounding(), rows, operands)
             }
         }
     }
@@ -180,7 +185,8 @@ impl Conv2d {
             false => [FORWARD, FUSED, FUSED_U8],
         };
         if !fused {
-            return cx.launch(self.rung(plain), grid, &[x, weight, operands.bias(), y], &conv);
+            let pointers = [x, weight, operands.bias(), y, operands.parts()];
+            return cx.launch(self.rung(plain), grid, &pointers, &conv);
         }
         let kernel = self.rung(if operands.dtype == DType::U8 { bytes } else { floats });
         let params = Conv2dFusedParams { conv, relu: operands.relu.into() };
@@ -209,6 +215,52 @@ impl Conv2dFused {
     }
 }
 
+impl Conv2dStatistics {
+    /// Bytes of the convolution's own scratch, and how many parts its blocks make of a channel's statistics.
+    fn areas(&self, s: &Shape) -> Result<[usize; 2]> {
+        let (way, of, precision) =
+            (self.conv.forward_way(Self::NAME, s)?, Sizes::forward(s), self.conv.rounding());
+        let parts = match way {
+            Way::Naive => {
+                let what = "the naive kernel keeps no statistics: use Auto";
+                return Err(choices::missing(Self::NAME, what));
+            }
+            Way::Direct => (s.batch * s.output[0] * s.output[1]).div_ceil(TILE[1]),
+            Way::Winograd => winograd::runs(&of).parts,
+            Way::Pipelined(_) => pipelined::runs_of(&of, precision).parts,
+        };
+        Ok([scratch(way, &of, precision).next_multiple_of(256), parts])
+    }
+
+    /// Bytes for x and weight of these shapes.
+    pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
+        let of = |at: usize| sizes(Self::NAME, &ins[at].dims);
+        // What does not fit was refused before.
+        let shape = of(0).and_then(|x| self.conv.shape(Self::NAME, x, of(1)?));
+        let areas = shape.and_then(|s| Ok((self.areas(&s)?, s)));
+        areas.map_or(0, |([own, parts], s)| own + 3 * s.out * parts * size_of::<f32>())
+    }
+
+    pub(super) fn on_cuda(&self, cx: &Cx, ins: &[In], outs: &[Out]) -> Result<()> {
+        self.conv.check_device(cx.op(), DeviceKind::Cuda)?;
+        let s = self.conv.shape(cx.op(), sizes(cx.op(), &ins[0].dims)?, sizes(cx.op(), &ins[1].dims)?)?;
+        let [own, parts] = self.areas(&s)?;
+        let at = cx.scratch().after(own);
+        let operands = Operands {
+            x: (&ins[0]).into(),
+            dtype: ins[0].dtype,
+            weight: (&ins[1]).into(),
+            bias: None,
+            residual: None,
+            y: (&outs[0]).into(),
+            relu: false,
+            parts: Some(at),
+        };
+        self.conv.launch_forward(cx, &s, operands, false)?;
+        merge_statistics(cx, &self.norm, (at, [s.out, parts]), [&ins[2], &ins[3]], &outs[1..])
+    }
+}
+
 impl Conv2dGradInput {
     /// Bytes for dy and weight of these shapes.
     pub(super) fn cuda_scratch(&self, ins: &[Meta]) -> usize {
@@ -228,8 +280,16 @@ impl Conv2dGradInput {
         let s = self.conv.shape(cx.op(), sizes(cx.op(), &outs[0].dims)?, sizes(cx.op(), &ins[1].dims)?)?;
         let [dy, weight, dx] = [(&ins[0]).into(), (&ins[1]).into(), (&outs[0]).into()];
         let of = Sizes::grad_input(&s);
-        let operands =
-            Operands { x: dy, dtype: DType::F32, weight, bias: None, residual: None, y: dx, relu: false };
+        let operands = Operands {
+            x: dy,
+            dtype: DType::F32,
+            weight,
+            bias: None,
+            residual: None,
+            y: dx,
+            relu: false,
+            parts: None,
+        };
         match self.conv.grad_input_way(cx.op(), &s)? {
             Way::Winograd => return winograd::launch(cx, &of, operands),
             Way::Pipelined(rows) => {

@@ -13,6 +13,7 @@ mod grad;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod space;
 mod spec;
+mod statistics;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "wgpu")]
@@ -31,6 +32,7 @@ use smallvec::smallvec;
 
 pub use algorithm::Algorithm;
 pub use fused::{Conv2dFused, conv2d_fused};
+pub use statistics::{Conv2dStatistics, conv2d_batch_norm};
 
 /// The geometry of a convolution, and how to compute it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

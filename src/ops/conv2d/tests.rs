@@ -1,5 +1,10 @@
 use super::*;
-use crate::{DType, device::run1, testing::*};
+use crate::{
+    DType, Precision,
+    device::{run, run1},
+    ops::{self, BatchNormConfig, BatchNormTensors, batch_norm::BatchNormStatistics},
+    testing::*,
+};
 use proptest::prelude::*;
 
 /// Image (B, C, H, W), output channels, kernel, geometry.
@@ -41,6 +46,72 @@ fn operands(&(x, out, kernel, conv): &Case) -> (Tensor, Tensor, Tensor) {
     let x = random(x, 1);
     let weight = random([out, x.dims()[1] / conv.groups, kernel[0], kernel[1]], 2);
     (x, weight, random([out], 3))
+}
+
+/// y is the convolution's, bit for bit, and its statistics are what a batch norm finds in it.
+#[test]
+fn statistics_are_those_of_the_result() {
+    let config = BatchNormConfig { momentum: 0.3, ..Default::default() };
+    let plain = Conv2d::new(1, 1);
+    for (x, out, [kh, kw], conv) in [
+        ([3, 5, 13, 11], 7, [3, 3], plain),
+        ([2, 9, 8, 9], 70, [3, 3], Conv2d { padding: [0, 1, 2, 0], ..plain }),
+        ([5, 2, 19, 21], 6, [7, 7], Conv2d::new(2, 3)),
+        ([2, 6, 7, 9], 4, [3, 2], Conv2d { stride: [2, 3], groups: 2, ..plain }),
+        ([3, 4, 7, 7], 9, [1, 1], Conv2d::new(2, 0)),
+    ] {
+        let weight = random([out, x[1] / conv.groups, kh, kw], 2);
+        let [x, mean, var] = [random(x, 1), random([out], 3), away_from_zero([out], 4)];
+        let op = Conv2dStatistics { conv, norm: config };
+        judge(&op, &[&x, &weight, &mean, &var]);
+        on_each_device(Conv2dStatistics::ARMS, |device| {
+            let on = |t: &Tensor| t.to_device(device).unwrap();
+            let ins = [&x, &weight, &mean, &var].map(on);
+            let algorithms =
+                [Algorithm::Auto, Algorithm::Direct, Algorithm::Winograd4, Algorithm::Pipelined(None)];
+            let ways = Precision::ALL.into_iter().flat_map(|p| algorithms.map(|a| conv.precision(p).by(a)));
+            for conv in ways {
+                // Not every device and shape has all of them.
+                let Ok(conv) = conv.on("conv2d", device) else { continue };
+                let Ok(want) = run(&conv, &[&ins[0], &ins[1]]) else { continue };
+                let op = Conv2dStatistics { conv, norm: config };
+                let got = run(&op, &ins.each_ref()).unwrap();
+                assert_eq!(bits(&got[0]), bits(&want[0]), "{conv:?} on {device}");
+                let want = run(&BatchNormStatistics(config), &[&want[0], &ins[2], &ins[3]]).unwrap();
+                for (got, want) in got[1..].iter().zip(&want) {
+                    let (got, want) = (got.to_vec::<f32>().unwrap(), want.to_vec::<f32>().unwrap());
+                    let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 2e-6 * (1.0 + b.abs());
+                    assert!(got.iter().zip(&want).all(close), "{conv:?} on {device}: {got:?}, {want:?}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn gradients_of_a_convolution_with_its_batch_norm_agree_with_differences() {
+    let ins = [
+        random([3, 2, 5, 7], 1),
+        random([4, 2, 3, 3], 2),
+        random([4], 3),
+        random([4], 4),
+        random([3, 4, 3, 4], 5),
+    ];
+    for (relu, with_residual) in [(false, false), (true, false), (true, true)] {
+        let config = BatchNormConfig { relu, ..Default::default() };
+        judge_function(
+            |x| {
+                let (zero, one) = (ops::full_like(&x[2], 0.0)?, ops::full_like(&x[2], 1.0)?);
+                let tensors =
+                    BatchNormTensors { weight: &x[2], bias: &x[3], running_mean: &zero, running_var: &one };
+                let residual = with_residual.then_some(&x[4]);
+                let (y, _) =
+                    ops::conv2d_batch_norm(&x[0], &x[1], residual, &tensors, Conv2d::new(2, 1), config)?;
+                Ok(vec![y])
+            },
+            &ins,
+        );
+    }
 }
 
 #[test]

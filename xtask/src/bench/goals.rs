@@ -41,7 +41,7 @@ pub(crate) fn tolerance(case: &str, form: &str) -> f64 {
     match (case, form.ends_with("-tf32")) {
         (_, true) if case.starts_with("selection/") => 0.1,
         (_, true) => 2e-2,
-        ("encoder/training", _) => 2e-4,
+        ("encoder/training" | "encoder/training-statistics", _) => 2e-4,
         _ => 1e-5,
     }
 }
@@ -79,7 +79,9 @@ pub(crate) fn goal(on: On, case: &str, form: &str) -> Goal {
     match (case, form) {
         ("encoder/evaluation", "torch-eager") => Goal::Ratio { reach: Some(1.0), aim: None },
         ("encoder/evaluation", _) => Goal::Ratio { reach: None, aim: Some(1.3) },
-        ("encoder/training", _) => Goal::Ratio { reach: Some(0.7), aim: Some(1.2) },
+        ("encoder/training" | "encoder/training-statistics", _) => {
+            Goal::Ratio { reach: Some(0.7), aim: Some(1.2) }
+        }
         // A thousand operations a call.
         ("overhead/untracked", _) => Goal::Time(0.5e-3),
         ("overhead/recorded", _) => Goal::Time(1.0e-3),

@@ -1,7 +1,7 @@
 //! Launches of the pipelined convolution on tensor cores, `kernels/conv2d/pipelined.cu`: weights are packed once, then for runs
 //! of images their pixels, which the convolution copies to shared memory while it multiplies.
 
-use super::taps::{Operands, Sizes, at_once};
+use super::taps::{Operands, Runs, Sizes, at_once};
 use crate::{
     DType, Precision,
     cuda::{
@@ -67,6 +67,12 @@ fn images(s: &Sizes, each: usize) -> usize {
     at_once(s.batch, 4 * runs(s, each))
 }
 
+/// The runs of a batch.
+pub(super) fn runs_of(s: &Sizes, precision: Precision) -> Runs {
+    let plane = s.output[0] * s.output[1];
+    Runs::new(s.batch, images(s, kernels(precision).each), |images| (images * plane).div_ceil(TILE_N))
+}
+
 /// Areas for the weights and a run of images.
 fn areas(s: &Sizes, each: usize) -> Areas<2> {
     let weight = s.outs * s.kernel[0] * s.kernel[1] * s.channels.div_ceil(each);
@@ -95,15 +101,15 @@ pub(super) fn launch(
     let pack = if operands.dtype == DType::U8 { kernels.bytes } else { kernels.image };
     let (convolve, rows) = (cx.numbered(&kernels.convolve, cx.u32(rows)?)?, super::ROWS[rows]);
     let shared = (rows + TILE_N) * PITCH * size_of::<u32>() * STAGES;
-    let at_once = images(s, kernels.each);
-    for first in (0..s.batch).step_by(at_once) {
-        let (count, operands) = (at_once.min(s.batch - first), operands.from(first, s));
-        let params = s.params(cx, count, operands.relu)?;
+    let batch = runs_of(s, precision);
+    for first in (0..s.batch).step_by(batch.images) {
+        let (count, operands) = (batch.images.min(s.batch - first), operands.from(first, s));
+        let params = batch.params(cx, first, s.params(cx, count, operands.relu)?)?;
         let grid = Grid::over(count * runs(s, kernels.each), pack.threads as usize);
         cx.launch(pack, grid, &[operands.x, packed], &params)?;
         let pixels = count * s.output[0] * s.output[1];
         let grid = Grid::blocks([pixels.div_ceil(TILE_N), s.outs.div_ceil(rows), 1]);
-        let pointers = [packed, weight, operands.bias(), operands.residual(), operands.y];
+        let pointers = [packed, weight, operands.bias(), operands.residual(), operands.y, operands.parts()];
         cx.launch(convolve, grid.shared(cx.u32(shared)?), &pointers, &params)?;
     }
     Ok(())

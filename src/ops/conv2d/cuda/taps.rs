@@ -29,6 +29,8 @@ pub(super) struct Conv2dTapsParams {
     pub(super) weight_in: u32,
     pub(super) flipped: u32,
     pub(super) relu: u32,
+    pub(super) parts: u32,
+    pub(super) first_part: u32,
 }
 
 /// The sizes of a convolution of one group, whichever pass it is.
@@ -106,6 +108,8 @@ impl Sizes {
             weight_in: cx.u32(weight_in)?,
             flipped: self.backward.into(),
             relu: relu.into(),
+            parts: 0,
+            first_part: 0,
         })
     }
 }
@@ -120,6 +124,8 @@ pub(super) struct Operands {
     pub(super) residual: Option<Argument>,
     pub(super) y: Argument,
     pub(super) relu: bool,
+    /// Where the statistics of y go, a part for each block: how many, mean, squares about it.
+    pub(super) parts: Option<Argument>,
 }
 
 impl Operands {
@@ -142,6 +148,37 @@ impl Operands {
     pub(super) fn residual(&self) -> Argument {
         self.residual.unwrap_or(Argument::NONE)
     }
+
+    pub(super) fn parts(&self) -> Argument {
+        self.parts.unwrap_or(Argument::NONE)
+    }
+}
+
+/// The runs of a batch that go together, and the blocks along pixels that each is cut into, `of(images)`.
+pub(super) struct Runs {
+    pub(super) images: usize,
+    /// Blocks of a full run, and of all.
+    full: usize,
+    pub(super) parts: usize,
+}
+
+impl Runs {
+    pub(super) fn new(batch: usize, images: usize, of: impl Fn(usize) -> usize) -> Self {
+        let full = of(images);
+        let rest = if batch.is_multiple_of(images) { 0 } else { of(batch % images) };
+        Runs { images, full, parts: batch / images * full + rest }
+    }
+
+    /// The parameters of the run that begins with image `first`.
+    pub(super) fn params(&self, cx: &Cx, first: usize, params: Conv2dTapsParams) -> Result<Conv2dTapsParams> {
+        let first_part = cx.u32(self.first_part(first))?;
+        Ok(Conv2dTapsParams { parts: cx.u32(self.parts)?, first_part, ..params })
+    }
+
+    /// Blocks before the run that begins with image `first`.
+    fn first_part(&self, first: usize) -> usize {
+        first / self.images * self.full
+    }
 }
 
 /// Words of scratch that the images of one run may take: what is written there should still be in a large GPU's cache when it
@@ -151,4 +188,24 @@ pub(super) use crate::ops::conv2d::space::WORDS;
 /// How many images of a batch go together, each of which takes so many words.
 pub(super) fn at_once(batch: usize, words: usize) -> usize {
     (WORDS / words.max(1)).clamp(1, batch.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Runs;
+
+    #[test]
+    fn blocks_of_all_runs_stand_side_by_side() {
+        // Nine pixels an image, four to a block.
+        let of = |images: usize| (9 * images).div_ceil(4);
+        for batch in [1, 2, 3, 6, 7, 20] {
+            let runs = Runs::new(batch, 3.min(batch), of);
+            let mut next = 0;
+            for image in (0..batch).step_by(runs.images) {
+                assert_eq!(runs.first_part(image), next);
+                next += of(runs.images.min(batch - image));
+            }
+            assert_eq!(runs.parts, next);
+        }
+    }
 }
