@@ -3,7 +3,7 @@
 
 use crate::support::{Call, Case, between, byte_tensor, device, fill, many, one};
 use foveate::{
-    Device, Precision, Result, Rng, Tape, Tensor,
+    Device, DeviceKind, Precision, Result, Rng, Tape, Tensor,
     cpu::{PackedEncoder, Patches, Pixels},
     nn::{Module, Pass, ResNet, ResNetConfig},
     ops,
