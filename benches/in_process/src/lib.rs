@@ -6,6 +6,7 @@
 //! answer back; [`foveate_run`] computes the prepared case, and is all that a clock runs around. No panic leaves the library, and every
 //! failure is the `error` of an answer. All calls come from one thread: what is prepared belongs to it.
 
+pub mod floors;
 mod lent;
 mod requests;
 mod support;
