@@ -73,6 +73,9 @@ pub(crate) struct Arguments {
     encoder: Option<Encoder>,
     #[command(flatten)]
     pub(crate) regularisers: Regularisers,
+    /// Print the runs and their steps, and train nothing
+    #[arg(long)]
+    pub(crate) list: bool,
     /// Folder for runs, tables and plot; `runs/study-NAME` by default
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,

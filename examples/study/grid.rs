@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use foveate::{
     Result,
     data::{
-        Digits, MegapixelConfig, MegapixelMnist, NoiseKind, Split, Thickness,
+        Digits, MegapixelConfig, MegapixelMnist, NoiseKind, PatchGrid, Split, Thickness,
         megapixel::{noise_count, object_to_image, object_to_patch},
     },
     nn::Task,
@@ -97,6 +97,14 @@ impl Grid {
             Some(regularisers) => net.regularised(regularisers),
             None => Ok(net),
         }
+    }
+
+    /// Steps of a run of a point, if it can be trained.
+    pub(crate) fn steps(&self, point: &Point) -> Result<usize> {
+        self.net(point)?;
+        point.data(0).check()?;
+        PatchGrid::new([point.canvas; 2], [point.patch; 2], [point.patch; 2])?;
+        Ok(self.train.epochs * point.train_images.div_ceil(self.train.batch.max(1)))
     }
 
     /// Images of a point, made of the digits of their split.

@@ -36,6 +36,9 @@ fn run(a: &Arguments) -> Result<()> {
     let Some(first) = points.first().filter(|_| a.seeds > 0) else {
         return Err(Error::argument("study", "a grid without points or seeds has nothing to train"));
     };
+    if a.list {
+        return list(&grid, &points, a.seeds);
+    }
     foveate::cpu::join_pool(0)?;
     let device = device(&a.device)?;
     fs::create_dir_all(&out).map_err(|e| Error::file(&out, e))?;
@@ -70,6 +73,20 @@ fn run(a: &Arguments) -> Result<()> {
     println!("runs  {} with seeds", out.join("results.csv").display());
     println!("table {} and table.csv", out.join("table.md").display());
     println!("plot  {}", out.join("study.png").display());
+    Ok(())
+}
+
+/// Prints the runs and their steps.
+fn list(grid: &Grid, points: &[Point], seeds: u64) -> Result<()> {
+    let mut total = 0;
+    for seed in 0..seeds {
+        for point in points {
+            let steps = grid.steps(point)?;
+            println!("{}: {steps} steps", point.folder(seed));
+            total += steps;
+        }
+    }
+    println!("{} runs, {total} steps of {} images", points.len() as u64 * seeds, grid.train.batch);
     Ok(())
 }
 

@@ -213,27 +213,3 @@ pub(crate) fn remarks(study: Study) -> &'static [&'static str] {
         ],
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_figures_say_what_the_remarks_say() {
-        let find = |study, line: &str, x: f64, whose| {
-            let found = published(study);
-            let at =
-                found.iter().find(|row| row.line == line && (row.x - x).abs() < 1e-3 && row.whose == whose);
-            at.map(|row| row.mean).unwrap()
-        };
-        let o2i = 100.0 * object_to_image(28, [3000; 2]);
-        assert_eq!(find(Study::O2i, "2000 images", o2i, "logs, test"), [88.3, 83.9, 79.7, 52.7]);
-        assert_eq!(find(Study::O2i, "2000 images", o2i, "logs, training")[3], 79.1);
-        // One training accuracy among three test accuracies makes the paper's row; the three themselves the corrected one.
-        let paper = find(Study::PatchSize, "", 25.0, PAPER);
-        assert!((paper[0] - (84.2 + 78.4 + 65.3) / 3.0).abs() < 0.05);
-        let corrected = find(Study::PatchSize, "", 25.0, CORRECTED);
-        assert!((corrected[0] - (50.2 + 78.4 + 65.3) / 3.0).abs() < 0.05);
-        assert_eq!(find(Study::DigitSize, "", 21.0, "logs, test")[3], 20.4);
-    }
-}

@@ -105,7 +105,7 @@ impl Results<'_> {
     fn means(&self) -> String {
         let columns: String =
             self.tasks.iter().map(|task| format!(",{task}_mean,{task}_deviation")).collect();
-        let mut csv = format!("line,{},seeds{columns}\n", self.study.axis().replace(", ", "_"));
+        let mut csv = format!("line,{},seeds{columns}\n", self.study.column());
         for cell in self.cells() {
             csv.push_str(&format!("{},{},{}", cell.line.replace(", ", " "), cell.x, cell.rows.len()));
             for task in 0..self.tasks.len() {

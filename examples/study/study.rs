@@ -48,6 +48,17 @@ impl Study {
         }
     }
 
+    /// Its name as a column of a table.
+    pub(crate) fn column(self) -> &'static str {
+        match self {
+            Study::O2i => "o2i_percent",
+            Study::Thickness => "thickness",
+            Study::Noise => "noise_count",
+            Study::PatchSize => "patch",
+            Study::DigitSize => "digit",
+        }
+    }
+
     /// Where a point is on it.
     pub(crate) fn x(self, point: &Point) -> f64 {
         match self {

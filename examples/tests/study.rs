@@ -50,6 +50,7 @@ fn o2i_writes_its_tables_and_does_nothing_twice() {
     for (at, mean) in column(&means, "majority_mean").iter().enumerate() {
         assert_eq!(mean.parse::<f64>().unwrap(), (shares[at] + shares[at + 4]) / 2.0, "{means}");
     }
+    assert_eq!(column(&means, "o2i_percent").len(), 4, "{means}");
     assert!(fs::read(folder.path().join("study.png")).unwrap().starts_with(b"\x89PNG"));
 
     // What is finished is read; a run that was stopped goes on from its checkpoint, to the same bits.
@@ -93,6 +94,24 @@ fn the_other_studies_run() {
             .unwrap_or_else(|e| panic!("{study}, {e}: {text}{err}"));
         assert_eq!(column(&csv, varied), values, "{study}");
         assert!(text.contains(row) && out.join("study.png").exists(), "{text}");
+    }
+}
+
+/// Runs and steps of the published grids: 100 epochs in batches of 16 where a study says nothing else.
+#[test]
+fn published_grids_can_be_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    for (study, runs, steps) in [
+        ("o2i", 16, 4 * 100 * (50 + 63 + 125 + 250)),
+        ("thickness", 14, 14 * 50 * 125),
+        ("noise", 6, 6 * 100 * 313),
+        ("patch-size", 4, 4 * 100 * 63),
+        ("digit-size", 5, 5 * 150 * 313),
+    ] {
+        let (text, err) = said(&run(study, folder.path(), &["--scale", "paper", "--list"]));
+        let last = format!("{runs} runs, {steps} steps of 16 images\n");
+        assert!(text.ends_with(&last) && text.lines().count() == runs + 1, "{text}{err}");
+        assert!(run(study, folder.path(), &["--scale", "small", "--list"]).status.success(), "{study}");
     }
 }
 

@@ -16,7 +16,8 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Stochastic top-K instance masking: at every merge each of the best candidates loses its score at random.
+/// Stochastic top-K instance masking: at every merge each of the best candidates loses its score at random, and stands behind
+/// all others. A selection that masks merges chunk by chunk on every device, also where another would be one CUDA graph.
 ///
 /// ```
 /// use foveate::select::{IpsConfig, Stkim};
