@@ -39,6 +39,8 @@ fn run(a: &Arguments) -> Result<()> {
     if a.list {
         return list(&grid, &points, a.seeds);
     }
+    // What cannot be trained is said before anything else is.
+    points.iter().try_for_each(|point| grid.steps(point).map(drop))?;
     foveate::cpu::join_pool(0)?;
     let device = device(&a.device)?;
     fs::create_dir_all(&out).map_err(|e| Error::file(&out, e))?;
