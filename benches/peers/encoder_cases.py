@@ -53,10 +53,10 @@ def evaluation(count: int, threads: int) -> Forms:
 
 def from_bytes(count: int) -> Forms:
     """the same from bytes on the device; their conversion is timed"""
-    x = inputs.placed("patches", byte_values("patches", count, 1, 50, 50))
+    x, dtype = inputs.placed("patches", byte_values("patches", count, 1, 50, 50)), inputs.DTYPE
     return {
-        name: lambda network=network, name=name: network(in_layout(name, x.to(inputs.DTYPE) / 255))
-        for name, network in networks(x.to(inputs.DTYPE)).items()
+        name: lambda network=network, name=name: network(in_layout(name, x.to(dtype) / 255))
+        for name, network in networks(x.to(dtype)).items()
     }
 
 

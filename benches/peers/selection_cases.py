@@ -107,17 +107,17 @@ def on_the_cpu(image: torch.Tensor, keep: int) -> Forms:
 
 def on_a_gpu(batches: list[torch.Tensor], keep: int, skip: bool = False) -> Forms:
     """the same, of batches of u8 images (b, 1, h, w) in the host's memory in turn; the places go back to it"""
-    selection = Selection(batches[0], keep)
+    selection, dtype = Selection(batches[0], keep), inputs.DTYPE
     held = torch.empty_like(batches[0], device=inputs.DEVICE)
     if inputs.DEVICE.type == "cuda":
         batches = [batch.pin_memory() for batch in batches]
-    names = networks(torch.zeros(keep, 1, PATCH, PATCH, device=inputs.DEVICE, dtype=inputs.DTYPE))
+    names = networks(torch.zeros(keep, 1, PATCH, PATCH, device=inputs.DEVICE, dtype=dtype))
 
     def form(name: str, how: Callable[[torch.Tensor, Encode], torch.Tensor]):
         load = Turns(lambda batch: held.copy_(batch, non_blocking=True), batches)
 
         def compute(images: torch.Tensor) -> torch.Tensor:
-            return how(images.to(inputs.DTYPE) / 255, lambda x: names[name](in_layout(name, x)))
+            return how(images.to(dtype) / 255, lambda x: names[name](in_layout(name, x)))
 
         return Staged(load, compute, lambda places: places.cpu())
 
