@@ -126,7 +126,7 @@ impl ZoomInPretraining {
     }
 
     /// A sub-tile in each tile: at a position with something to find if there is one, else anywhere.
-    fn shown(&self, masks: &Images, marked: &[bool], rng: &mut Rng) -> Result<Shown> {
+    fn shown(&self, [images, masks]: [&Images; 2], marked: &[bool], rng: &mut Rng) -> Result<Shown> {
         let [rows, columns] = self.grid(masks);
         let [h, w] = self.net.config.sub_view;
         let draws = Draws { tiles: self.tiles(marked, rows * columns, rng), rows: Vec::new() };
@@ -139,7 +139,7 @@ impl ZoomInPretraining {
         let positions: Vec<i32> = seen.chunks_exact(h * w).map(position).collect();
         let with =
             seen.chunks_exact(h * w).map(|view| f32::from(u8::from(view.iter().any(|v| *v > 0.0)))).collect();
-        let corners = self.net.corners(masks, &draws, &positions)?;
+        let corners = self.net.corners(images, &draws, &positions)?;
         Ok(Shown { tiles: draws.tiles, with, corners })
     }
 
@@ -208,7 +208,7 @@ impl System for ZoomInPretraining {
         let masks: Vec<&dyn PatchSource> = masks(images)?;
         let logits = self.net.tile_logits(images, pass)?;
         let marked = self.marked(&masks)?;
-        let shown = self.shown(&masks, &marked, &mut rng)?;
+        let shown = self.shown([images, &masks], &marked, &mut rng)?;
         let [within, of_patches] = self.look(images, &shown, pass)?;
         let loss = |logits: &Tensor, holds: &[f32]| {
             let holds = Tensor::from_slice(holds, logits.dims(), &self.net.device())?;
