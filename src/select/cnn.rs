@@ -7,6 +7,10 @@
 //! Its memory grows with the image, which is why the other systems exist. The published one of Cordonnier et al.
 //! ("Differentiable patch selection for image recognition", CVPR 2021) is the residual network of Attention Sampling on the
 //! full image of 960 × 1280; [`CnnConfig::megapixel_mnist`] is the same for one channel.
+//!
+//! **What differs from the published code, and why.** Batch norm has PyTorch's constants instead of Keras's, as in this crate's
+//! Attention Sampling, so that the two compare. Several tasks may share the vector, and the image may be shrunk first: the
+//! plain network on a small view is a baseline as well.
 
 use crate::{
     Device, Rng, Tensor,
