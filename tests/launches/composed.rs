@@ -4,9 +4,9 @@ use super::Bench;
 use foveate::{
     Precision, Rng, Tensor,
     ops::{
-        Estimator, IndicatorGradient, ResizeMode,
+        BatchNormConfig, Estimator, IndicatorGradient, ResizeMode,
         blend_patches::{BlendPatches, BlendPatchesGradImage, BlendPatchesGradIndicators},
-        conv2d::{Algorithm, Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight},
+        conv2d::{Algorithm, Conv2d, Conv2dFused, Conv2dGradInput, Conv2dGradWeight, Conv2dStatistics},
         cross_attention::{CrossAttention, CrossAttentionGrad},
         expectation::{Expectation, ExpectationGradAttention, ExpectationGradFeatures},
         extract_patches::{ExtractPatches, PlacePatches},
@@ -38,6 +38,9 @@ fn convolutions(bench: &Bench) {
     let (conv, y) = (Conv2d::new(1, 1), bench.full([2, 4, 12, 10]));
     bench.takes(1, &conv, &[&x, &weight]);
     bench.takes(1, &Conv2dFused { conv, relu: true }, &[&x, &weight, &bench.full([4]), &y]);
+    // The merge of the parts' statistics.
+    let (norm, running) = (BatchNormConfig::default(), bench.full([4]));
+    bench.takes(2, &Conv2dStatistics { conv, norm }, &[&x, &weight, &running, &running]);
     bench.takes(1, &Conv2dGradInput { conv, image: [12, 10] }, &[&y, &weight]);
     bench.takes(1, &Conv2dGradWeight { conv, kernel: [3, 3] }, &[&x, &y]);
     // Filters, tiles, their products, results; and weights, pixels, the convolution of both.

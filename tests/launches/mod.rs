@@ -9,7 +9,10 @@ use foveate::{
     device::{Op, run, run_in_place},
     ops::{
         BatchNormConfig, Reduction,
-        batch_norm::{BatchNorm, BatchNormEval, BatchNormGrad},
+        batch_norm::{
+            BatchNorm, BatchNormApply, BatchNormEval, BatchNormGrad, BatchNormGradApply, BatchNormGradSums,
+            BatchNormStatistics,
+        },
         concat::{Concat, Narrow, Pad},
         convert::Convert,
         dropout::Dropout,
@@ -160,6 +163,11 @@ fn images(bench: &Bench) {
     bench.takes(2, &BatchNormEval(config), &[&x, &c, &c, &c, &c]);
     let grad = BatchNormGrad { training: true, relu: true };
     bench.takes(3, &grad, &[&x, &x, &c, &c, &c, &c]);
+    bench.takes(2, &BatchNormStatistics(config), &[&x, &c, &c]);
+    bench.takes(1, &BatchNormApply { relu: true }, &[&x, &c, &c, &c, &c]);
+    bench.takes(2, &BatchNormGradSums { relu: true }, &[&x, &x, &c, &c, &c, &c]);
+    let part = BatchNormGradApply { relu: true, values: x.elements() };
+    bench.takes(1, &part, &[&x, &x, &c, &c, &c, &c, &c, &c]);
 }
 
 fn losses(bench: &Bench) {
