@@ -82,7 +82,7 @@ impl Conv2dStatistics {
 }
 
 /// `batch_norm(conv2d(x, weight))` in training, and the new running statistics: see [`conv2d`](super::conv2d) and
-/// [`batch_norm`](crate::ops::batch_norm). Gradients of x, weight, the batch norm's weight and bias, and the residual.
+/// [`batch_norm`](crate::ops::batch_norm()). Gradients of x, weight, the batch norm's weight and bias, and the residual.
 ///
 /// On CUDA the convolution's blocks keep the statistics of what they write; sums are then in the order of its tiles, so that
 /// results agree with the two operations but for rounding. The CPU and wgpu give their bits.
