@@ -26,8 +26,8 @@ const GRADIENT: f64 = 1e-2;
 const ALL_GRADIENTS: f64 = 1e-3;
 /// Tolerances with rounded products, of one parameter's gradient and of all as one vector: against gross errors alone, since
 /// the rule is to report them. The smallest gradients are lost in rounding. Seen in the recorded network: TF32 0.08 and 0.002,
-/// f16 0.10 and 0.002, bf16 0.18 and 0.011.
-const ROUNDED: [f64; 2] = [0.4, 0.03];
+/// f16 0.10 and 0.002, bf16 0.18 and 0.011; in the small one of `verify/cases` bf16 has 0.17 and 0.07.
+const ROUNDED: [f64; 2] = [0.5, 0.2];
 
 pub(crate) fn replay(case: &Case, device: &Device, to: &mut Comparison) -> Result<()> {
     let mut net = Ips::new(config(case)?, device, &mut Rng::new(0))?;
